@@ -1,0 +1,50 @@
+"""The compiled loops: arrays in, arrays out. No layer, file or option is known here.
+
+Numba's disk cache does not see a change in another file, so the cache folder is named by a hash of every file in this
+package and of the versions that compile it, before the first kernel is declared. That also serves a read-only install.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+# Waiting threads spin 0.1 ms or so, not for seconds: a training step is dozens of short parallel regions.
+os.environ.setdefault("KMP_WARNINGS", "0")
+
+import llvmlite
+import numba
+import numpy as np
+
+
+def _digest() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_home() -> Path:
+    """The folder of all kernel caches: $CNNCLI_CACHE, else $XDG_CACHE_HOME/cnncli, else ~/.cache/cnncli."""
+    if chosen := os.environ.get("CNNCLI_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnncli" / "kernels"
+
+
+CACHE = cache_home() / _digest()
+numba.config.CACHE_DIR = str(CACHE)
+numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # a region: 1.5 us with omp, over 100 with workqueue
+
+
+def threads() -> int:
+    """How many threads the kernels use."""
+    return numba.get_num_threads()
+
+
+def set_threads(count: int) -> None:
+    """Use `count` threads, at most `most_threads()`. The results do not depend on it."""
+    numba.set_num_threads(count)
+
+
+def most_threads() -> int:
+    """The most threads that this process may use: the cores, or $NUMBA_NUM_THREADS."""
+    return numba.config.NUMBA_NUM_THREADS

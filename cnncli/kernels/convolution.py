@@ -1,0 +1,190 @@
+"""A convolution of fixed shapes as three calls that are ready to run: forward, data gradient, weight gradient.
+
+Each `plan_...` makes the tables for its arrays, checks that no address can leave them, and returns a call without
+arguments. A dense layer is the same three calls: `plan_product`.
+"""
+
+import numpy as np
+
+from cnncli.kernels import conv, geometry
+from cnncli.kernels.buffer import Arena, Buffer
+from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
+from cnncli.kernels.tile import ACCUMULATE, BIAS, BIAS_RELU, GATE, SINGLE, STORE, WIDE, lanes, load
+
+__all__ = ["ACCUMULATE", "BIAS", "BIAS_RELU", "GATE", "STORE", "Convolution"]
+
+FEW_ROWS = 14  # rows of the weight gradient's tile: with fewer in a row of the kernel, rows of the kernel are joined
+
+
+class Convolution:
+    """The shapes of one: three axes, channels, groups. Weights are (groups, KD, KH, KW, in, out) of one group."""
+
+    def __init__(self, axes: tuple[Axis, Axis, Axis], c_in: int, c_out: int, groups: int = 1):
+        self.axes, self.c_in, self.c_out, self.groups = axes, c_in, c_out, groups
+        self.kernel = tuple(axis.kernel for axis in axes)
+        self.weights = (groups, *self.kernel, c_in // groups, c_out // groups)
+        # a row of the kernel is contiguous in the input: one sum over kw * c_in
+        self.merged = groups == 1 and axes[2].dilation == 1
+        self.merged_back = self.merged and axes[2].stride == 1
+
+    @property
+    def border(self):
+        """The zeros that the input needs around it: along the width always, elsewhere if rows of the kernel are joined."""
+        around = [(max(0, a.before), max(0, (a.out - 1) * a.stride - a.before + (a.kernel - 1) * a.dilation + 1 - a.size)) for a in self.axes]
+        joined = self.kernel[2] * self.c_in // self.groups < FEW_ROWS
+        return tuple(both if joined or i == 2 else (0, 0) for i, both in enumerate(around))
+
+    @property
+    def gradient_border(self):
+        """The zeros that the output's gradient needs around it, for the data gradient."""
+        size, out, kernel, _, _, before = self.axes[2]
+        if not self.merged_back:
+            return ((0, 0),) * 3
+        return ((0, 0), (0, 0), (max(0, kernel - 1 - before), max(0, size - 1 + before - (out - 1))))
+
+    def _weight_strides(self, c_rows, c_columns):
+        _, height, width = self.kernel
+        return (height * width * c_rows * c_columns, width * c_rows * c_columns, c_rows * c_columns)
+
+    def _bordered(self, i, axis):
+        """All output coordinates in one group: the border lets every tap read."""
+        starts = np.arange(axis.out) * axis.stride - axis.before
+        taps = np.arange(1 if i == 2 and self.merged else axis.kernel)
+        return [Group(np.arange(axis.out), starts, taps, taps * axis.dilation)]
+
+    def plan_forward(self, y: Buffer, x: Buffer, w, bias, op):
+        """y = op(convolution of x by w): the call. `bias` (c_out,) is read by the ops BIAS and BIAS_RELU."""
+        c_in, c_out = self.weights[4:]
+        has_border = [any(both) for both in self.border]
+        groups = [
+            self._bordered(i, axis) if i == 2 or has_border[i] else geometry.forward_groups(axis)
+            for i, axis in enumerate(self.axes)
+        ]
+        tables = geometry.tables(groups, x.layout, [y.layout, y.layout], self._weight_strides(c_in, c_out))
+        inner = c_in * (self.kernel[2] if self.merged else 1)
+        columns = geometry.columns(c_out, self.groups, c_in, w.size // self.groups, w.itemsize)
+        return _bind(y.array, x.array, w, bias, y.array, tables, columns, c_out, inner, op)
+
+    def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
+        """dx = op(transposed convolution of dy by w): the call. GATE keeps what lies where `gate` is positive."""
+        c_in, c_out = self.weights[4:]
+        groups = [geometry.backward_groups(axis) for axis in self.axes[:2]]
+        size, _, kernel, _, _, before = self.axes[2]
+        strides, last_tap = self._weight_strides(c_out, c_in), 0
+        if self.merged_back:
+            every = np.arange(size)
+            groups.append([Group(every, every + before - (kernel - 1), np.zeros(1, np.int64), np.zeros(1, np.int64))])
+        else:  # the turned weights run backwards along the width
+            groups.append(geometry.backward_groups(self.axes[2]))
+            last_tap, strides = (kernel - 1) * strides[2], (*strides[:2], -strides[2])
+        gate = gate or dx
+        tables = geometry.tables(groups, dy.layout, [dx.layout, gate.layout], strides)
+        tables.taps[1] += last_tap
+        inner = c_out * (kernel if self.merged_back else 1)
+        columns = geometry.columns(c_in, self.groups, c_out, w.size // self.groups, w.itemsize)
+        turned = arena.scratch((w.size,))
+        call = _bind(dx.array, dy.array, turned, turned, gate.array, tables, columns, c_in, inner, op)
+        outer = self.groups * self.kernel[0] * self.kernel[1]
+        by_row = turned.reshape(outer, kernel, c_out, c_in), w.reshape(outer, kernel, c_in, c_out)
+
+        def data_gradient():
+            conv.turn_weights(*by_row)
+            call()
+
+        return data_gradient
+
+    def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
+        """dw = sum over images and pixels of x by dy: the call."""
+        load(dw.itemsize)
+        c_in, c_out = self.weights[4:]
+        images, strides = x.array.shape[0], self._weight_strides(c_in, c_out)
+        window = _window_groups(self.axes, self.border)
+        rows, taps, phases, first_row, first_tap = [], [], [], 0, 0
+        for depths, out_d in window[0]:
+            for heights, out_h in window[1]:
+                d, h, k, c = np.meshgrid(depths, heights, np.arange(self.kernel[2]), np.arange(c_in), indexing="ij")
+                dilated = [n * axis.dilation for n, axis in zip((d, h, k), self.axes, strict=True)]
+                at_x = sum(n * stride for n, stride in zip(dilated, x.layout.strides, strict=True)) + c
+                at_w = d * strides[0] + h * strides[1] + k * strides[2] + c * c_out
+                rows.append(np.stack([at_x.ravel(), at_w.ravel()]))
+                taps.append(_pixel_rows(self.axes, images, out_d, out_h, x.layout, dy.layout))
+                phases.append((first_row, rows[-1].shape[1], first_tap, taps[-1].shape[1]))
+                first_row, first_tap = first_row + phases[-1][1], first_tap + phases[-1][3]
+        rows, taps = np.ascontiguousarray(np.concatenate(rows, 1)), np.ascontiguousarray(np.concatenate(taps, 1))
+        columns = geometry.columns(c_out, self.groups, c_in, dw.size // self.groups, dw.itemsize)
+        blocks = geometry.blocks(phases, rows, columns, may_stride=False)
+        x_step, y_step, width = self.axes[2].stride * x.channels, dy.channels, self.axes[2].out
+        check_bounds("x", x.array.size, 0, rows[0], taps[0], (width - 1) * x_step, columns[:, 3])
+        check_bounds("dy", dy.array.size, 0, taps[1], (width - 1) * y_step, self.c_out - 1)
+        chunks = min(images, -(-geometry.TASKS // (len(blocks) * len(columns))))
+        partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
+        flat = dw.reshape(-1)
+
+        def weight_gradient():
+            conv.weight_gradient(partial, x.array, dy.array, rows, taps, blocks, columns, x_step, y_step, width)
+            if chunks > 1:
+                conv.add_chunks(flat, partial, 1024)
+
+        return weight_gradient
+
+
+def plan_bias_gradient(db, dy: Buffer, arena: Arena):
+    """db = sum of dy over images and pixels: the call."""
+    by_row = dy.array.reshape(-1, dy.padded[2] * dy.channels)
+    partial = arena.scratch((min(geometry.TASKS, by_row.shape[0]), by_row.shape[1]))
+    return lambda: conv.bias_gradient(db, partial, by_row)
+
+
+def as_pixels(buffer: Buffer) -> Buffer:
+    """A batch of flat samples as one image whose pixels are the samples: a dense layer is then a 1x1 convolution."""
+    return Buffer(buffer.array.reshape(1, -1), (1, 1, buffer.array.shape[0]), buffer.channels, ((0, 0),) * 3)
+
+
+def dense(samples: int, c_in: int, c_out: int) -> Convolution:
+    """The dense layer of `samples` samples, on buffers made by `as_pixels`."""
+    one = Axis(1, 1, 1, 1, 1, 0)
+    return Convolution((one, one, Axis(samples, samples, 1, 1, 1, 0)), c_in, c_out)
+
+
+def _bind(y, x, w, bias, gate, tables, columns, w_step, inner, op):
+    """The call of `convolve` with everything in its place."""
+    load(y.itemsize)
+    blocks = geometry.blocks(tables.phases, tables.rows, columns)
+    parts = geometry.parts(y.shape[0] * len(columns), len(blocks))
+    for first, count, tap, taps in tables.phases:
+        at, by = tables.rows[:, first : first + count], tables.taps[:, tap : tap + taps]
+        check_bounds("y", y.shape[1], 0, at[1], columns[:, 0])
+        check_bounds("gate", gate.shape[1], 0, at[2], columns[:, 0])
+        if taps:
+            check_bounds("x", x.shape[1], 0, at[0], by[0], inner - 1, columns[:, 3])
+            read = columns[:, 4] + np.where(columns[:, 1] == WIDE, lanes(SINGLE, w.itemsize), 0) + columns[:, 2] - 1
+            check_bounds("w", w.size, 0, by[1], (inner - 1) * w_step, read)
+    rows, taps = tables.rows, tables.taps
+    return lambda: conv.convolve(
+        y, x, w, bias, gate, rows, taps, blocks, columns, 1, w_step, inner, op, parts
+    )
+
+
+def _window_groups(axes, border):
+    """For depth and height: pairs of (kernel coordinates, the output coordinates for which all of them read the input)."""
+    found = []
+    for i, axis in enumerate(axes[:2]):
+        if any(border[i]):
+            found.append([(np.arange(axis.kernel), np.arange(axis.out))])
+            continue
+        by_outputs: dict[tuple[int, ...], list[int]] = {}
+        for k in range(axis.kernel):
+            start = k * axis.dilation - axis.before
+            inside = tuple(o for o in range(axis.out) if 0 <= o * axis.stride + start < axis.size)
+            by_outputs.setdefault(inside, []).append(k)
+        found.append([(np.array(k), np.array(outputs, np.int64)) for outputs, k in by_outputs.items()])
+    return found
+
+
+def _pixel_rows(axes, images, out_d, out_h, x: Layout, dy: Layout):
+    """(2, images * rows): where the first window of each row of output pixels begins in x, and the row in dy."""
+    n, d, h = np.meshgrid(np.arange(images), out_d, out_h, indexing="ij")
+    corner = [o * axis.stride - axis.before for o, axis in zip((d, h, 0), axes, strict=True)]
+    at_x = n * x.elements + x.place(*corner)
+    at_y = n * dy.elements + dy.place(d, h, 0)
+    return np.stack([at_x.ravel(), at_y.ravel()])

@@ -1,0 +1,193 @@
+"""From shapes to the tables that the kernels walk: which input elements each output pixel sums, and how the work is cut.
+
+All decisions that depend on a shape are made here, in Python, before the first step. A result pixel's taps that fall on
+padding are left out of its list, so depth and height need no zero border; along the width a whole row of the kernel is one
+contiguous sum, so there the input keeps a zero border.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, SINGLE, WIDE, lanes
+
+SLACK = 64  # bytes after every array that a tile may read and throw away: less than one vector
+TASKS = 32  # a kernel is cut into at least so many tasks where its shape allows it
+BLOCK_COST = 4  # what a call of the tile costs, in rows of one vector (measured on LeNet's second convolution)
+
+
+class Layout(NamedTuple):
+    """Where the pixels of an image lie in its row of a buffer: element offsets."""
+
+    origin: int
+    strides: tuple[int, int, int]
+    elements: int
+
+    def place(self, depth, height, width):
+        return self.origin + depth * self.strides[0] + height * self.strides[1] + width * self.strides[2]
+
+
+class Axis(NamedTuple):
+    """One axis of a window operation. `before` is the padding before the first element."""
+
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Coordinates along one axis that share their taps: result place i reads source starts[i] + offsets[t] by weight taps[t]."""
+
+    places: np.ndarray
+    starts: np.ndarray
+    taps: np.ndarray
+    offsets: np.ndarray
+
+
+def _grouped(count, tap_lists):
+    """Groups of the coordinates 0..count-1 by equal lists of (weight, source) pairs."""
+    by_taps: dict[tuple[int, ...], list[int]] = {}
+    for place in range(count):
+        by_taps.setdefault(tuple(k for k, _ in tap_lists[place]), []).append(place)
+    groups = []
+    for taps, places in by_taps.items():
+        sources = np.array([[source for _, source in tap_lists[place]] for place in places], np.int64)
+        starts = sources[:, 0] if taps else np.zeros(len(places), np.int64)
+        offsets = sources[0] - sources[0, 0] if taps else np.zeros(0, np.int64)
+        groups.append(Group(np.array(places, np.int64), starts, np.array(taps, np.int64), offsets))
+    return groups
+
+
+def forward_groups(axis: Axis) -> list[Group]:
+    """For each output coordinate, the taps that fall inside the input."""
+    size, out, kernel, stride, dilation, before = axis
+    lists = [
+        [(k, i * stride - before + k * dilation) for k in range(kernel) if 0 <= i * stride - before + k * dilation < size]
+        for i in range(out)
+    ]
+    return _grouped(out, lists)
+
+
+def backward_groups(axis: Axis) -> list[Group]:
+    """For each input coordinate, the taps through which it reached an output: the transposed operation."""
+    size, out, kernel, stride, dilation, before = axis
+    lists = []
+    for i in range(size):
+        reached = [(k, divmod(i + before - k * dilation, stride)) for k in range(kernel)]
+        lists.append([(k, o) for k, (o, rest) in reached if rest == 0 and 0 <= o < out])
+    return _grouped(size, lists)
+
+
+class Tables(NamedTuple):
+    """rows (places, pixels), taps (2, T), and phases: (first row, rows, first tap, taps) whose rows share their taps."""
+
+    rows: np.ndarray
+    taps: np.ndarray
+    phases: list[tuple[int, int, int, int]]
+
+
+def tables(groups, source: Layout, results: list[Layout], weight_strides) -> Tables:
+    """The tables of a window operation from its groups along depth, height and width.
+
+    rows[0] is a pixel's window in `source`, rows[1:] its place in each of `results`.
+    """
+    rows, taps, phases, row, tap = [], [], [], 0, 0
+    for g_d in groups[0]:
+        for g_h in groups[1]:
+            for g_w in groups[2]:
+                grid = np.meshgrid(g_d.places, g_h.places, g_w.places, indexing="ij")
+                start = np.meshgrid(g_d.starts, g_h.starts, g_w.starts, indexing="ij")
+                rows.append(np.stack([source.place(*start), *(layout.place(*grid) for layout in results)]).reshape(len(results) + 1, -1))
+                offset = np.meshgrid(g_d.offsets, g_h.offsets, g_w.offsets, indexing="ij")
+                weight = np.meshgrid(g_d.taps, g_h.taps, g_w.taps, indexing="ij")
+                at_source = sum(o * s for o, s in zip(offset, source.strides, strict=True))
+                at_weight = sum(o * s for o, s in zip(weight, weight_strides, strict=True))
+                taps.append(np.stack([at_source, at_weight]).reshape(2, -1))
+                phases.append((row, rows[-1].shape[1], tap, taps[-1].shape[1]))
+                row, tap = row + phases[-1][1], tap + phases[-1][3]
+    return Tables(np.ascontiguousarray(np.concatenate(rows, 1)), np.ascontiguousarray(np.concatenate(taps, 1)), phases)
+
+
+def columns(channels: int, groups: int, x_group: int, w_group: int, itemsize: int) -> np.ndarray:
+    """Blocks of output channels: (first channel, kind of tile, channels in its last vector, offset in x, offset in w)."""
+    single, found = lanes(SINGLE, itemsize), []
+    for group in range(groups):
+        for c in range(0, channels, 2 * single):
+            left = channels - c
+            kind = NARROW if left <= lanes(NARROW, itemsize) else SINGLE if left <= single else WIDE
+            tail = min(single, left - single) if kind == WIDE else left
+            found.append((group * channels + c, kind, tail, group * x_group, group * w_group + c))
+    return np.array(found, np.int64)
+
+
+@lru_cache(maxsize=4096)
+def split(count: int, most: int, vectors: int) -> tuple[int, ...]:
+    """`count` rows as blocks of sizes that the tile has, at the least cost.
+
+    A row costs its vectors, a block at least 8 (the latency of the 8 accumulators it should have) and the call.
+    """
+    sizes = [r for r in ROWS if r <= most]
+    cost = {r: max(r * vectors, 8) + BLOCK_COST for r in sizes}
+    best: list[tuple[int, tuple[int, ...]]] = [(0, ())]
+    for n in range(1, min(count, 2 * most) + 1):
+        best.append(min((best[n - r][0] + cost[r], (r, *best[n - r][1])) for r in sizes if r <= n))
+    if count < len(best):
+        return tuple(sorted(best[count][1], reverse=True))
+
+    def total(r):
+        return count // r * cost[r] + best[count % r][0]
+
+    size = min(sizes, key=lambda r: (total(r), -r))
+    return (size,) * (count // size) + tuple(sorted(best[count % size][1], reverse=True))
+
+
+def blocks(phases, rows: np.ndarray, of_columns: np.ndarray, may_stride: bool = True) -> np.ndarray:
+    """Blocks of rows for the tile: (first row, rows, first tap, taps, strided)."""
+    kinds = set(of_columns[:, 1].tolist())
+    most, vectors = min(MOST_ROWS[kind] for kind in kinds), 2 if WIDE in kinds else 1
+    found = []
+    for first, count, tap, n_taps in phases:
+        for start, length, strided in _runs(rows[0, first : first + count], may_stride and NARROW in kinds):
+            at = first + start
+            for size in split(length, most, vectors):
+                found.append((at, size, tap, n_taps, strided))
+                at += size
+    return np.array(found, np.int64).reshape(-1, 5)
+
+
+def _runs(offsets, may_stride):
+    """Runs of rows at equal distances where there are narrow columns, which gain by it; else all rows together."""
+    if may_stride and len(offsets) > 2:
+        cuts = np.flatnonzero(np.diff(offsets, 2)) + 2
+        # a change of distance shows twice, at the last row before it and the first after it
+        starts = [0]
+        for cut in cuts.tolist():
+            if cut - starts[-1] > 1:
+                starts.append(cut)
+        if len(offsets) >= 7 * len(starts):
+            ends = [*starts[1:], len(offsets)]
+            return [(s, e - s, 1) for s, e in zip(starts, ends, strict=True)]
+    return [(0, len(offsets), 0)]
+
+
+def parts(tasks: int, n_blocks: int) -> int:
+    """Into how many parts the blocks of an image are cut, so that there are about TASKS tasks."""
+    per_part = -(-n_blocks // max(1, min(n_blocks, -(-TASKS // tasks))))
+    return -(-n_blocks // per_part)
+
+
+def check_bounds(what: str, elements: int, slack: int, *offsets: np.ndarray | int) -> None:
+    """Raise IndexError if the sums of one entry of each of `offsets` can leave [0, elements + slack).
+
+    Raw addresses are not checked when they are used; the tables are checked when they are made, at every build.
+    """
+    low = sum(int(np.min(o)) for o in offsets if np.size(o))
+    high = sum(int(np.max(o)) for o in offsets if np.size(o))
+    if low < 0 or high >= elements + slack:
+        raise IndexError(f"{what}: offsets {low}..{high} leave an array of {elements} elements")
