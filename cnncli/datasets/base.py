@@ -1,0 +1,85 @@
+"""What a data set is, and the checks that every reader ends with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnncli.errors import DataError
+
+MAX_CLASSES = 65536  # a stray label of a billion would otherwise ask for a billion class names and outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Samples with their labels: `images` (N, D, H, W, C) uint8 or float32, C-contiguous; `labels` (N,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A train and a test split of samples of one size.
+
+    `source` is the path that it was read from, or "bundled"; `rank` is the number of spatial axes (1, 2 or 3): with a
+    rank of 2 the images' D is 1, with a rank of 1 D and H are 1. `classes` names the labels 0, 1, ...
+    """
+
+    name: str
+    source: str
+    rank: int
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The sizes of the spatial axes, such as (height, width)."""
+        return self.train.images.shape[4 - self.rank : 4]
+
+    @property
+    def channels(self) -> int:
+        return self.train.images.shape[4]
+
+
+def check_images(where: str, images: np.ndarray) -> None:
+    """Refuse what has no sample, an empty sample or a number that is not finite, with a DataError.
+
+    `images` is (N, ...), samples first; `where` begins the message.
+    """
+    if len(images) == 0:
+        raise DataError(f"{where}: holds no sample")
+    if 0 in images.shape:
+        raise DataError(f"{where}: samples of {text_of_shape(images.shape[1:])} are empty")
+    if images.dtype.kind == "f":
+        finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+        if not finite.all():
+            raise DataError(f"{where}: sample {int(finite.argmin())} holds a number that is not finite as float32")
+
+
+def check_labels(where: str, labels: np.ndarray, samples: int, classes: int = MAX_CLASSES) -> None:
+    """Refuse, with a DataError, labels (N,) that are not one for each sample or not in 0 .. classes - 1."""
+    if len(labels) != samples:
+        raise DataError(f"{where}: {len(labels)} labels for {samples} samples")
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        first = int(outside.argmax())
+        raise DataError(f"{where}: label {first} is {labels[first]}, outside 0 .. {classes - 1}")
+
+
+def check_same_size(where: str, test: np.ndarray, train: np.ndarray) -> None:
+    """Refuse, with a DataError, test images whose size or type is not that of the training images."""
+    if test.shape[1:] != train.shape[1:]:
+        sizes = text_of_shape(test.shape[1:]), text_of_shape(train.shape[1:])
+        raise DataError(f"{where}: test samples are {sizes[0]}, training samples are {sizes[1]}")
+    if test.dtype != train.dtype:
+        raise DataError(f"{where}: test samples are {test.dtype}, training samples are {train.dtype}")
+
+
+def numbered_classes(labels: np.ndarray) -> tuple[str, ...]:
+    """The names "0" .. "K-1" for checked training labels (N,) int64, K being the highest label plus one."""
+    return tuple(str(label) for label in range(int(labels.max()) + 1))
+
+
+def text_of_shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(extent) for extent in shape)

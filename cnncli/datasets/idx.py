@@ -1,0 +1,132 @@
+"""IDX, the format of MNIST: 0, 0, a type code, the number of axes, each extent as a big-endian uint32, the numbers.
+
+Described by its publisher at http://yann.lecun.com/exdb/mnist/ (section "FILE FORMATS"). A file may be gzip-compressed.
+"""
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from cnncli.datasets.base import (
+    Dataset,
+    Split,
+    check_images,
+    check_labels,
+    check_same_size,
+    numbered_classes,
+    text_of_shape,
+)
+from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
+from cnncli.errors import DataError
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
+GZIP_MAGIC = b"\x1f\x8b"
+CHUNK = 2**20
+
+
+def read_idx(path: Path, axes: int) -> np.ndarray:
+    """The uint8 array in an IDX file, gzip-compressed or not, writable, with the number of axes that is asked for.
+
+    Raises DataError, beginning with the path, where the file cannot be read, is not IDX, holds another type or number
+    of axes, or where its numbers are fewer or more than its header says. Memory is taken only once the header has
+    been found plausible, and never more than the header declares.
+    """
+    try:
+        with open_regular(path) as file:
+            stored = os.fstat(file.fileno()).st_size
+            compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            file.seek(0)
+            if not compressed:
+                return _read(path, file, axes, stored, compressed=False)
+            with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+                return _read(path, unpacked, axes, stored, compressed=True)
+    except EOFError:
+        raise DataError(f"{shown(path)}: truncated: its gzip stream has no end") from None
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{shown(path)}: damaged gzip stream: {error}") from None
+    except OSError as error:
+        raise DataError(f"{shown(path)}: {reason(error)}") from None
+
+
+def _read(path: Path, stream: BinaryIO, axes: int, stored: int, compressed: bool) -> np.ndarray:
+    shape, header = _read_header(path, stream, axes)
+    expected = math.prod(shape)
+    declares = f"its header declares {text_of_shape(shape)} = {expected} bytes"
+    if compressed:
+        refuse_bomb(path, expected, stored)
+    elif header + expected != stored:
+        wrong = "truncated" if stored < header + expected else "too long"
+        raise DataError(f"{shown(path)}: {wrong}: {declares}, {stored - header} follow")
+    numbers = np.empty(expected, np.uint8)
+    done = _fill(stream, numbers)
+    if done < expected:
+        raise DataError(f"{shown(path)}: truncated: {declares}, {done} follow")
+    if stream.read(1):  # also makes gzip check its checksum
+        raise DataError(f"{shown(path)}: too long: {declares}, more than {expected} follow")
+    return numbers.reshape(shape)
+
+
+def _read_header(path: Path, stream: BinaryIO, axes: int) -> tuple[tuple[int, ...], int]:
+    """The shape that the header declares, and the header's length in bytes."""
+    magic = stream.read(4)
+    if len(magic) < 4:
+        raise DataError(f"{shown(path)}: truncated: {len(magic)} bytes, an IDX header has at least 8")
+    if magic[:2] != b"\0\0" or magic[2] not in TYPES:
+        raise DataError(f"{shown(path)}: not an IDX file: it starts with the bytes {magic.hex(' ')}")
+    if magic[2] != 0x08:
+        raise DataError(f"{shown(path)}: holds {TYPES[magic[2]]} (type code {magic[2]:#04x}), only uint8 is read")
+    if magic[3] != axes:
+        raise DataError(f"{shown(path)}: holds an array of {magic[3]} axes, expected {axes}")
+    extents = stream.read(4 * axes)
+    if len(extents) < 4 * axes:
+        raise DataError(f"{shown(path)}: truncated: {4 + len(extents)} of the header's {4 + 4 * axes} bytes")
+    return struct.unpack(f">{axes}I", extents), 4 + 4 * axes
+
+
+def _fill(stream: BinaryIO, numbers: np.ndarray) -> int:
+    """Read into `numbers` (uint8, 1-D) until it is full or the stream ends; the count of bytes read."""
+    view, done = memoryview(numbers), 0
+    while done < len(view):
+        count = stream.readinto(view[done : done + CHUNK])
+        if not count:
+            break
+        done += count
+    return done
+
+
+def find_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """The IDX files of `folder` in the order of `FILES`, each plain or with .gz, and the names that are not there."""
+    found, missing = [], []
+    for name in FILES:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if os.path.lexists(path):
+                found.append(path)
+                break
+        else:
+            missing.append(name)
+    return found, missing
+
+
+def load_folder(files: list[Path], name: str, source: str, classes: tuple[str, ...] | None = None) -> Dataset:
+    """The data set in four IDX files, in the order of `FILES`; without `classes`, named "0", "1", ... after the labels.
+
+    Raises DataError where a file is damaged, or where images, labels and classes do not fit together.
+    """
+    splits = []
+    for images_path, labels_path in (files[:2], files[2:]):
+        images = read_idx(images_path, axes=3)
+        check_images(shown(images_path), images)
+        labels = read_idx(labels_path, axes=1).astype(np.int64)
+        check_labels(shown(labels_path), labels, len(images), len(classes) if classes else 256)
+        classes = classes or numbered_classes(labels)
+        count, height, width = images.shape
+        splits.append(Split(images.reshape(count, 1, height, width, 1), labels))
+    check_same_size(shown(files[2]), splits[1].images[:, 0, :, :, 0], splits[0].images[:, 0, :, :, 0])
+    return Dataset(name, source, 2, splits[0], splits[1], classes)

@@ -1,0 +1,113 @@
+"""NumPy archives: a zip of `x_train`, `y_train`, `x_test` and `y_test`."""
+
+import os
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from cnncli.datasets.base import Dataset, Split, check_images, check_labels, check_same_size, numbered_classes
+from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
+from cnncli.errors import DataError
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def load_npz(path: Path) -> Dataset:
+    """The data set in a `.npz` archive.
+
+    `x_train` and `x_test` hold samples first, channels last or none, uint8 (kept) or floats (taken as they are, as
+    float32): (N, L) is 1-D, (N, H, W) 2-D without channels, (N, H, W, C) 2-D, (N, D, H, W, C) 3-D. Three axes are
+    always grey images, never signals with channels: those are written (N, 1, L, C). `y_train` and `y_test` hold whole
+    numbers 0, 1, ... of shape (N,) or (N, 1); the highest training label sets the number of classes.
+
+    Raises DataError, beginning with the path, for anything else. Nothing in the file is ever run or unpickled.
+    """
+    arrays = _read_arrays(path)
+    train = _split(shown(path), arrays, "train")
+    classes = numbered_classes(train.labels)
+    test = _split(shown(path), arrays, "test", len(classes))
+    check_same_size(f"{shown(path)}: x_test", arrays["x_test"], arrays["x_train"])
+    check_same_size(f"{shown(path)}: x_test", test.images, train.images)
+    rank = {2: 1, 3: 2, 4: 2, 5: 3}[arrays["x_train"].ndim]
+    return Dataset(path.stem, str(path), rank, train, test, classes)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with open_regular(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's remarks on odd headers are no concern of the user's
+            if file.read(4) != b"PK\x03\x04":
+                raise DataError(f"{shown(path)}: not a .npz archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                _check_members(path, archive, os.fstat(file.fileno()).st_size)
+                return {key: _read_member(path, archive, key) for key in KEYS}
+    except OSError as error:
+        raise DataError(f"{shown(path)}: {reason(error)}") from None
+    except DataError:
+        raise
+    except Exception as error:  # as below
+        raise DataError(f"{shown(path)}: damaged archive: {_one_line(error)}") from None
+
+
+def _check_members(path: Path, archive: np.lib.npyio.NpzFile, stored: int) -> None:
+    """Refuse an archive that lacks an array, declares too many bytes, or is packed by a method without a bound."""
+    missing = [key for key in KEYS if key not in archive.files]
+    if missing:
+        raise DataError(f"{shown(path)}: lacks {', '.join(missing)}; it needs {', '.join(KEYS)}")
+    members = [member for member in archive.zip.infolist() if member.filename.removesuffix(".npy") in KEYS]
+    refuse_bomb(path, sum(member.file_size for member in members), stored)
+    for member in members:
+        # zipfile unpacks a whole chunk of bzip2 or LZMA at once, whatever size it grows to; np.savez writes neither
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{shown(path)}: {member.filename} is neither stored nor deflated, as np.savez writes it")
+
+
+def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    try:
+        array = archive[key]
+    # On damaged members zipfile, zlib, tokenize, ast and NumPy raise some twenty kinds of exceptions, MemoryError,
+    # NotImplementedError and RuntimeError among them.
+    except Exception as error:
+        raise DataError(f"{shown(path)}: {key} cannot be read: {_one_line(error)}") from None
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{shown(path)}: {key} is not a NumPy array")
+    return array
+
+
+def _one_line(error: Exception) -> str:
+    return shown(" ".join(str(error).split())[:200]) or type(error).__name__
+
+
+def _split(where: str, arrays: dict[str, np.ndarray], part: str, classes: int | None = None) -> Split:
+    images = _images(f"{where}: x_{part}", arrays[f"x_{part}"])
+    labels = _labels(f"{where}: y_{part}", arrays[f"y_{part}"])
+    check_labels(f"{where}: y_{part}", labels, len(images), *([classes] if classes else []))
+    return Split(images, labels.astype(np.int64))
+
+
+def _images(where: str, images: np.ndarray) -> np.ndarray:
+    """Images as stored, made (N, D, H, W, C) uint8 or float32, C-contiguous."""
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise DataError(f"{where}: is {images.dtype}, expected uint8 or floats")
+    if not 2 <= images.ndim <= 5:
+        raise DataError(f"{where}: has {images.ndim} axes, expected (N,L), (N,H,W), (N,H,W,C) or (N,D,H,W,C)")
+    if images.dtype != np.uint8:
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check below refuses
+            images = images.astype(np.float32)
+    check_images(where, images)
+    sample = images.shape[1:]
+    size = {1: (1, 1, *sample, 1), 2: (1, *sample, 1), 3: (1, *sample), 4: sample}[len(sample)]
+    return np.ascontiguousarray(images).reshape(len(images), *size)
+
+
+def _labels(where: str, labels: np.ndarray) -> np.ndarray:
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"{where}: is {labels.dtype}, expected whole numbers")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(f"{where}: has the shape {labels.shape}, expected (N,) or (N, 1)")
+    return labels
