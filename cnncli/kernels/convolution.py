@@ -114,7 +114,9 @@ class Convolution:
         columns = geometry.columns(c_out, self.groups, c_in, dw.size // self.groups, dw.itemsize)
         blocks = geometry.blocks(phases, rows, columns, may_stride=False)
         x_step, y_step, width = self.axes[2].stride * x.channels, dy.channels, self.axes[2].out
-        check_bounds("x", x.array.size, 0, rows[0], taps[0], (width - 1) * x_step, columns[:, 3])
+        for row, count, tap, n_taps in phases:
+            read = rows[0, row : row + count], taps[0, tap : tap + n_taps], (width - 1) * x_step, columns[:, 3]
+            check_bounds("x", x.array.size, 0, *read)
         check_bounds("dy", dy.array.size, 0, taps[1], (width - 1) * y_step, self.c_out - 1)
         chunks = min(images, -(-geometry.TASKS // (len(blocks) * len(columns))))
         partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))

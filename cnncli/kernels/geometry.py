@@ -29,6 +29,12 @@ class Layout(NamedTuple):
         return self.origin + depth * self.strides[0] + height * self.strides[1] + width * self.strides[2]
 
 
+def packed(size: tuple[int, int, int], channels: int) -> Layout:
+    """The layout of an image without a border."""
+    depth, height, width = size
+    return Layout(0, (height * width * channels, width * channels, channels), depth * height * width * channels)
+
+
 class Axis(NamedTuple):
     """One axis of a window operation. `before` is the padding before the first element."""
 
@@ -114,14 +120,14 @@ def tables(groups, source: Layout, results: list[Layout], weight_strides) -> Tab
     return Tables(np.ascontiguousarray(np.concatenate(rows, 1)), np.ascontiguousarray(np.concatenate(taps, 1)), phases)
 
 
-def columns(channels: int, groups: int, x_group: int, w_group: int, itemsize: int) -> np.ndarray:
+def columns(channels: int, groups: int, x_group: int, w_group: int, itemsize: int, widest: int = WIDE) -> np.ndarray:
     """Blocks of output channels: (first channel, kind of tile, channels in its last vector, offset in x, offset in w)."""
     single, found = lanes(SINGLE, itemsize), []
     for group in range(groups):
-        for c in range(0, channels, 2 * single):
+        for c in range(0, channels, single if widest == SINGLE else 2 * single):
             left = channels - c
-            kind = NARROW if left <= lanes(NARROW, itemsize) else SINGLE if left <= single else WIDE
-            tail = min(single, left - single) if kind == WIDE else left
+            kind = NARROW if left <= lanes(NARROW, itemsize) else SINGLE if left <= single else widest
+            tail = min(single, left - single) if kind == WIDE else min(single, left)
             found.append((group * channels + c, kind, tail, group * x_group, group * w_group + c))
     return np.array(found, np.int64)
 

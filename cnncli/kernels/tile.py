@@ -229,29 +229,30 @@ def tile(like, which, a, b, count, y, epilogue):
     kind, rows = which // 200, which % 100
     vector = lanes(kind, like.itemsize)
     columns = np.arange((vector if kind == WIDE else 0) + y[2])
-    a_offsets, a_outer, b_outer = _table(a[1], rows), _table(a[2], count[0]), _table(b[1], count[0])
+    a_offsets, a_outer, b_outer = table(a[1], rows), table(a[2], count[0]), table(b[1], count[0])
     inner = np.arange(count[1])
     a_index = (a_outer[:, None] + inner * a[3]).ravel()[None] + a_offsets[:, None]
     b_index = (b_outer[:, None] + inner * b[2]).ravel()[:, None] + columns
-    sums = _at(a[0], a_index, like.dtype)[0] @ _at(b[0], b_index, like.dtype)[0]
-    found, store = _at(y[0], _table(y[1], rows)[:, None] + columns, like.dtype)
+    sums = elements(a[0], a_index, like.dtype)[0] @ elements(b[0], b_index, like.dtype)[0]
+    found, store = elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)
     bias, gate, gate_rows, op = epilogue
     if op == ACCUMULATE:
         sums += found
     elif op == GATE:
-        sums[~(_at(gate, _table(gate_rows, rows)[:, None] + columns, like.dtype)[0] > 0)] = 0
+        sums[~(elements(gate, table(gate_rows, rows)[:, None] + columns, like.dtype)[0] > 0)] = 0
     elif op in (BIAS, BIAS_RELU):
-        sums += _at(bias, columns, like.dtype)[0]
+        sums += elements(bias, columns, like.dtype)[0]
     store(np.maximum(sums, 0) if op == BIAS_RELU else sums)
 
 
-def _table(address, count):
-    return np.array((ctypes.c_int64 * count).from_address(address), np.int64)
+def table(address, count):
+    """`count` offsets at an address."""
+    return np.array((ctypes.c_int64 * int(count)).from_address(int(address)), np.int64)
 
 
-def _at(address, index, dtype):
+def elements(address, index, dtype):
     """The elements at `index` from a raw address, and a function that stores others there."""
-    whole = (ctypes.c_char * ((int(index.max(initial=-1)) + 1) * dtype.itemsize)).from_address(address)
+    whole = (ctypes.c_char * ((int(index.max(initial=-1)) + 1) * dtype.itemsize)).from_address(int(address))
     memory = np.frombuffer(whole, dtype)
 
     def store(values):

@@ -12,10 +12,23 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from cnncli.kernels.buffer import Arena, Buffer
+from cnncli.kernels.geometry import Axis
+
 Triple = tuple[int, int, int]  # one number for depth, height and width; unused leading axes hold 1 (or 0)
 Border = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # (before, after) for depth, height and width
 NO_BORDER: Border = ((0, 0), (0, 0), (0, 0))
 Dimension = Annotated[int, Field(ge=1, le=65536)]
+
+
+class Constant(BaseModel):
+    """An initialiser that gives every element one value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    constant: Annotated[float, Field(allow_inf_nan=False)]
+
+
+Init = Literal["he", "he_uniform", "glorot", "glorot_uniform", "lecun", "lecun_uniform", "orthogonal"] | Constant
 
 
 @dataclass(frozen=True)
@@ -46,25 +59,17 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Initializer:
-    """A checked initialiser: `kind` is he, glorot, lecun (normal or uniform), constant or orthogonal."""
-
-    kind: str
-    value: float = 0.0
-
-
-@dataclass(frozen=True)
 class Parameter:
     """One learned array. `shape` is the kernels' layout; `file_shape` is the field's order, (out, in, ...).
 
-    `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. `decays` says whether weight
-    decay applies to it: it does to weights, not to biases.
+    `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. Weight decay applies to what
+    `decays`: weights, not biases.
     """
 
     shape: tuple[int, ...]
     file_shape: tuple[int, ...]
     fans: tuple[int, int]
-    init: Initializer
+    init: Init
     decays: bool = True
     to_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
     from_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
@@ -74,6 +79,31 @@ class Parameter:
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True)
+class Binding:
+    """The arrays between which a layer works, for one batch size.
+
+    `shape` is that of an input sample; x and y are its input and output; dx and dy their gradients, None where nobody asks for them. `parameters` and
+    `gradients` are by name, flat, in the kernels' layout.
+    """
+
+    shape: Shape
+    x: Buffer
+    y: Buffer
+    dx: Buffer | None
+    dy: Buffer | None
+    parameters: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    arena: Arena
+    samples: np.ndarray  # (images,) int64: the numbers of the images in the data set
+    key: np.ndarray  # (1,) uint64: stands for seed, epoch and layer
+    relu: bool = False  # apply a relu to the output: asked only of layers that `fuse_relu`
+    gated: bool = False  # dx is to be 0 where x is not positive: asked only of layers that `gate`
+
+
+Call = Callable[[], None]
+
+
 class Layer(BaseModel):
     """The base of every layer. Its methods raise ValueError with one line where the input shape does not fit."""
 
@@ -81,7 +111,41 @@ class Layer(BaseModel):
 
     kind: ClassVar[str]  # the name in the specification, set by `register`
     main: ClassVar[str | None] = None  # the option that a lone value sets: `dense: 10` is `dense: {units: 10}`
+    fuse_relu: ClassVar[bool] = False  # it can apply a relu that follows it
+    gate: ClassVar[bool] = False  # its backward can apply the gradient of a relu before it
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")] | None = None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of the output for an input of `shape`."""
+        return shape
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        """What is learned, by name."""
+        return {}
+
+    def border(self, shape: Shape) -> Border:
+        """The zeros that `bind` expects around x."""
+        return NO_BORDER
+
+    def gradient_border(self, shape: Shape) -> Border:
+        """The zeros that `bind` expects around dy."""
+        return NO_BORDER
+
+    def window(self, shape: Shape) -> tuple[Triple, Triple]:
+        """How many inputs along each axis one output sees, and how many inputs apart two neighbouring outputs are."""
+        return (1, 1, 1), (1, 1, 1)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiplications with an addition for one sample, forward."""
+        return 0
+
+    def view(self, training: bool) -> bool:
+        """Whether the output is the input's memory: nothing is computed, and `bind` is not called."""
+        return False
+
+    def bind(self, b: Binding) -> tuple[Call, Call | None]:
+        """Forward, which fills b.y, and backward, which fills b.gradients and, where asked for, b.dx."""
+        raise NotImplementedError
 
 
 LAYERS: dict[str, type[Layer]] = {}
@@ -108,5 +172,43 @@ def per_axis(value: int | list[int] | tuple[int, ...], rank: int, what: str, fil
     return tuple([fill] * (3 - rank) + values)
 
 
+Count = Annotated[int, Field(ge=0, le=65536)]
 PerAxis = Dimension | list[Dimension]
-Padding = Literal["valid", "same", "full"] | Annotated[int, Field(ge=0, le=65536)] | list[int | list[int]]
+Padding = Literal["valid", "same", "full"] | Count | list[Count | Annotated[list[Count], Field(min_length=2, max_length=2)]]
+
+
+def window_axes(shape: Shape, kernel: PerAxis, stride: PerAxis, dilation: PerAxis, padding: Padding) -> tuple[Axis, Axis, Axis]:
+    """The axes of a window operation over `shape`.
+
+    `padding`: valid is none, same gives ceil(size / stride) outputs with the odd one after (as TensorFlow and ONNX's
+    SAME_UPPER have it), full lets the window touch the input by one element, n is n on both sides, and a list gives for
+    each axis n or [before, after]. Raises ValueError where the window is larger than the padded input.
+    """
+    rank = shape.rank
+    if not rank:
+        raise ValueError("it needs an input with spatial axes, not a flat one")
+    kernels, strides = per_axis(kernel, rank, "kernel"), per_axis(stride, rank, "stride")
+    dilations = per_axis(dilation, rank, "dilation")
+    if isinstance(padding, list) and len(padding) != rank:
+        raise ValueError(f"padding has {len(padding)} entries, the input has {rank} spatial axes")
+    axes = []
+    for i, (size, k, s, d) in enumerate(zip(shape.size, kernels, strides, dilations, strict=True)):
+        span, asked = (k - 1) * d + 1, padding
+        if i < 3 - rank:
+            asked = 0
+        elif isinstance(padding, list):
+            asked = padding[i - (3 - rank)]
+        if asked == "same":
+            total = max(0, (-(-size // s) - 1) * s + span - size)
+            before, after = total // 2, total - total // 2
+        elif asked == "full":
+            before = after = span - 1
+        elif isinstance(asked, list):
+            before, after = asked
+        else:
+            before = after = 0 if asked == "valid" else asked
+        if size + before + after < span:
+            axis = ("depth", "height", "width")[i]
+            raise ValueError(f"its window of {span} is larger than the {axis} {size} with padding {before} + {after}")
+        axes.append(Axis(size, (size + before + after - span) // s + 1, k, s, d, before))
+    return tuple(axes)

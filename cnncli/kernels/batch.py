@@ -1,0 +1,41 @@
+"""From the data set in memory to the first layer's input: gathered, augmented and normalised in one pass."""
+
+import numpy as np
+from numba import njit, prange
+
+from cnncli.kernels.elementwise import mix
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
+def gather(x, images, samples, row_starts, scale, offset, key, shift, flip):
+    """x[n] = images[samples[n]] * scale + offset, moved and mirrored. A task owns an image.
+
+    x (N, X) with its rows at row_starts (D * H,), images (M, D, H, W * C) uint8 or float, scale and offset (W, C).
+    With shift > 0 the image is moved by up to so many pixels along height and width, what comes in is offset(0), and
+    with `flip` half of the images are mirrored along the width: decided by (key, sample) alone, key (1,) uint64.
+    """
+    depth, height, length = images.shape[1:]
+    channels = scale.shape[1]
+    width = length // channels
+    scales, offsets, real = scale.reshape(-1), offset.reshape(-1), x.dtype.type
+    for n in prange(samples.shape[0]):
+        sample = samples[n]
+        if shift == 0 and not flip:
+            for row in range(depth * height):
+                d, h, start = row // height, row % height, row_starts[row]
+                for i in range(length):
+                    x[n, start + i] = real(images[sample, d, h, i]) * scales[i] + offsets[i]
+        else:
+            drawn = mix(key[0], np.uint64(sample))
+            span = np.uint64(2 * shift + 1)
+            down = np.int64(drawn % span) - shift if height > 1 else 0
+            right = np.int64((drawn >> np.uint64(20)) % span) - shift
+            mirrored = flip and (drawn >> np.uint64(60)) & np.uint64(1) == np.uint64(1)
+            for row in range(depth * height):
+                d, h, start = row // height, row % height - down, row_starts[row]
+                for w in range(width):
+                    source = (width - 1 - w if mirrored else w) - right
+                    inside = 0 <= source < width and 0 <= h < height
+                    for c in range(channels):
+                        value = real(images[sample, d, h, source * channels + c]) if inside else real(0)
+                        x[n, start + w * channels + c] = value * scale[w, c] + offset[w, c]

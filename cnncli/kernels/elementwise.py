@@ -1,0 +1,102 @@
+"""Activations and dropout: loops over rows of pixels, each row contiguous in every array.
+
+Arrays are (images, elements); `rows` (arrays, R) gives where each row of `length` elements begins in each array. A task owns
+an image. exp and its kin are scalar calls of the C library: Numba has no vector ones since it dropped SVML.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+RELU, LEAKY_RELU, ELU, GELU, SIGMOID, TANH = range(6)
+FROM_OUTPUT = (RELU, LEAKY_RELU, ELU, SIGMOID, TANH)  # their gradient needs only the output
+
+SQRT_HALF = math.sqrt(0.5)
+INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
+def activate(y, x, rows, length, kind, alpha):
+    """y = f(x). `alpha` is the slope of leaky_relu below 0, or the limit of elu. gelu is the exact x * Phi(x)."""
+    real = y.dtype.type
+    for n in prange(y.shape[0]):
+        for row in range(rows.shape[1]):
+            a, b = rows[0, row], rows[1, row]
+            if kind == RELU:
+                for i in range(length):
+                    y[n, a + i] = real(0) if x[n, b + i] < 0 else x[n, b + i]
+            elif kind == LEAKY_RELU:
+                for i in range(length):
+                    y[n, a + i] = x[n, b + i] * real(alpha) if x[n, b + i] < 0 else x[n, b + i]
+            elif kind == ELU:
+                for i in range(length):
+                    value = x[n, b + i]
+                    y[n, a + i] = real(alpha) * real(math.expm1(value)) if value < 0 else value
+            elif kind == GELU:
+                for i in range(length):
+                    value = x[n, b + i]
+                    y[n, a + i] = value * real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
+            elif kind == SIGMOID:
+                for i in range(length):
+                    y[n, a + i] = real(1) / (real(1) + real(math.exp(-x[n, b + i])))
+            else:
+                for i in range(length):
+                    y[n, a + i] = math.tanh(x[n, b + i])
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
+def activate_gradient(dx, dy, saved, rows, length, kind, alpha):
+    """dx = dy * f'. `saved` is the output y, or for gelu the input x; `rows` in the order dx, dy, saved."""
+    real = dx.dtype.type
+    for n in prange(dx.shape[0]):
+        for row in range(rows.shape[1]):
+            a, b, s = rows[0, row], rows[1, row], rows[2, row]
+            if kind == RELU:
+                for i in range(length):
+                    dx[n, a + i] = dy[n, b + i] if saved[n, s + i] > 0 else real(0)
+            elif kind == LEAKY_RELU:
+                for i in range(length):
+                    dx[n, a + i] = dy[n, b + i] * (real(1) if saved[n, s + i] > 0 else real(alpha))
+            elif kind == ELU:
+                for i in range(length):
+                    value = saved[n, s + i]
+                    dx[n, a + i] = dy[n, b + i] * (real(1) if value > 0 else value + real(alpha))
+            elif kind == GELU:
+                for i in range(length):
+                    value = saved[n, s + i]
+                    cdf = real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
+                    density = real(math.exp(real(-0.5) * value * value)) * real(INVERSE_SQRT_2PI)
+                    dx[n, a + i] = dy[n, b + i] * (cdf + value * density)
+            elif kind == SIGMOID:
+                for i in range(length):
+                    dx[n, a + i] = dy[n, b + i] * saved[n, s + i] * (real(1) - saved[n, s + i])
+            else:
+                for i in range(length):
+                    dx[n, a + i] = dy[n, b + i] * (real(1) - saved[n, s + i] * saved[n, s + i])
+
+
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def mix(a, b):
+    """A well-mixed 64-bit word from two: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
+    z = a + b * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
+def dropout(y, x, rows, length, rate, key, samples):
+    """y = x / (1 - rate), or 0 with probability `rate`, decided by (key, sample, element) alone; also its gradient.
+
+    key (1,) uint64 stands for seed, epoch and layer; samples (N,) int64 number the images in the data set.
+    """
+    real = y.dtype.type
+    scale, limit = real(1 / (1 - rate)), np.uint64(rate * 2.0**53)
+    for n in prange(y.shape[0]):
+        image = mix(key[0], np.uint64(samples[n]))
+        for row in range(rows.shape[1]):
+            a, b = rows[0, row], rows[1, row]
+            for i in range(length):
+                drawn = mix(image, np.uint64(row * length + i)) >> np.uint64(11)
+                y[n, a + i] = x[n, b + i] * scale if drawn >= limit else real(0)

@@ -1,0 +1,97 @@
+"""Convolution in one, two or three dimensions (cross-correlation, as every framework calls it; Goodfellow et al. 2016, ch. 9)."""
+
+import math
+
+from cnncli.kernels.convolution import BIAS, BIAS_RELU, GATE, STORE, Convolution, plan_bias_gradient
+from cnncli.layers.base import (
+    Binding,
+    Constant,
+    Dimension,
+    Init,
+    Layer,
+    Padding,
+    Parameter,
+    PerAxis,
+    Shape,
+    register,
+    window_axes,
+)
+
+
+@register("conv")
+class Conv(Layer):
+    """Slides `filters` kernels over the input and adds a bias."""
+
+    main = "filters"
+    fuse_relu = True
+    gate = True
+
+    filters: Dimension
+    kernel: PerAxis = 3
+    stride: PerAxis = 1
+    padding: Padding = "valid"
+    dilation: PerAxis = 1
+    groups: Dimension = 1
+    bias: bool = True
+    init: Init = "he"
+
+    def _convolution(self, shape: Shape) -> Convolution:
+        for count, what in ((shape.channels, "input channels"), (self.filters, "filters")):
+            if count % self.groups:
+                raise ValueError(f"its {count} {what} do not divide into {self.groups} groups")
+        axes = window_axes(shape, self.kernel, self.stride, self.dilation, self.padding)
+        return Convolution(axes, shape.channels, self.filters, self.groups)
+
+    def output_shape(self, shape):
+        return Shape(tuple(axis.out for axis in self._convolution(shape).axes), self.filters, shape.rank)
+
+    def parameters(self, shape):
+        layout = self._convolution(shape).weights
+        groups, *kernel, c_in, c_out = layout
+        file_shape = (self.filters, c_in, *kernel[3 - shape.rank :])
+        taps = math.prod(kernel)
+        weight = Parameter(
+            layout,
+            file_shape,
+            (c_in * taps, c_out * taps),
+            self.init,
+            to_file=lambda w: w.reshape(layout).transpose(0, 5, 4, 1, 2, 3).reshape(file_shape),
+            from_file=lambda w: w.reshape(groups, c_out, c_in, *kernel).transpose(0, 3, 4, 5, 2, 1),
+        )
+        bias = Parameter((self.filters,), (self.filters,), (1, 1), Constant(constant=0.0), decays=False)
+        return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}
+
+    def border(self, shape):
+        return self._convolution(shape).border
+
+    def gradient_border(self, shape):
+        return self._convolution(shape).gradient_border
+
+    def window(self, shape):
+        axes = self._convolution(shape).axes
+        return tuple((a.kernel - 1) * a.dilation + 1 for a in axes), tuple(a.stride for a in axes)
+
+    def multiply_adds(self, shape):
+        convolution = self._convolution(shape)
+        return math.prod(convolution.weights) * math.prod(axis.out for axis in convolution.axes)
+
+    def bind(self, b: Binding):
+        convolution = self._convolution(b.shape)
+        weight, bias = b.parameters["weight"], b.parameters.get("bias")
+        op = (BIAS_RELU if b.relu else BIAS) if self.bias or b.relu else STORE
+        bias = b.arena.take((self.filters,)) if bias is None else bias
+        forward = convolution.plan_forward(b.y, b.x, weight, bias, op)
+        if b.dy is None:
+            return forward, None
+        calls = [convolution.plan_weight_gradient(b.gradients["weight"], b.x, b.dy, b.arena)]
+        if self.bias:
+            calls.append(plan_bias_gradient(b.gradients["bias"], b.dy, b.arena))
+        if b.dx is not None:
+            gate = (GATE, b.x) if b.gated else (STORE, None)
+            calls.append(convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *gate))
+
+        def backward():
+            for call in calls:
+                call()
+
+        return forward, backward

@@ -1,0 +1,77 @@
+"""The dense (fully connected) layer, and the view that flattens its input."""
+
+import numpy as np
+
+from cnncli.kernels.convolution import BIAS, BIAS_RELU, GATE, STORE, as_pixels, dense, plan_bias_gradient
+from cnncli.layers.base import Binding, Constant, Dimension, Init, Layer, Parameter, Shape, register
+
+
+@register("dense")
+class Dense(Layer):
+    """Connects every input with each of `units` outputs, and adds a bias."""
+
+    main = "units"
+    fuse_relu = True
+    gate = True
+
+    units: Dimension
+    bias: bool = True
+    init: Init = "he"
+
+    def output_shape(self, shape):
+        if shape.rank:
+            raise ValueError("it needs a flat input: put `flatten` before it")
+        return Shape((1, 1, 1), self.units, 0)
+
+    def parameters(self, shape):
+        c_in, origin = shape.channels, shape.origin or Shape((1, 1, 1), shape.channels, 0)
+        # flattened images lie channels last here; in files, as everywhere in the field, channels first
+        order = np.arange(c_in).reshape(*origin.size, origin.channels).transpose(3, 0, 1, 2).ravel()
+        back = np.argsort(order)
+        weight = Parameter(
+            (c_in, self.units),
+            (self.units, c_in),
+            (c_in, self.units),
+            self.init,
+            to_file=lambda w: w.reshape(c_in, self.units)[order].T,
+            from_file=lambda w: w.T[back],
+        )
+        bias = Parameter((self.units,), (self.units,), (1, 1), Constant(constant=0.0), decays=False)
+        return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}
+
+    def multiply_adds(self, shape):
+        return shape.channels * self.units
+
+    def bind(self, b: Binding):
+        weight, bias = b.parameters["weight"], b.parameters.get("bias")
+        product = dense(b.x.array.shape[0], b.shape.channels, self.units)
+        x, y = as_pixels(b.x), as_pixels(b.y)
+        op = (BIAS_RELU if b.relu else BIAS) if self.bias or b.relu else STORE
+        bias = b.arena.take((self.units,)) if bias is None else bias
+        forward = product.plan_forward(y, x, weight, bias, op)
+        if b.dy is None:
+            return forward, None
+        dy = as_pixels(b.dy)
+        calls = [product.plan_weight_gradient(b.gradients["weight"], x, dy, b.arena)]
+        if self.bias:
+            calls.append(plan_bias_gradient(b.gradients["bias"], b.dy, b.arena))
+        if b.dx is not None:
+            gate = (GATE, x) if b.gated else (STORE, None)
+            calls.append(product.plan_data_gradient(as_pixels(b.dx), dy, weight, b.arena, *gate))
+
+        def backward():
+            for call in calls:
+                call()
+
+        return forward, backward
+
+
+@register("flatten")
+class Flatten(Layer):
+    """Makes one axis of all: a view, nothing is copied."""
+
+    def output_shape(self, shape):
+        return Shape((1, 1, 1), shape.elements, 0, shape) if shape.rank else shape
+
+    def view(self, training):
+        return True

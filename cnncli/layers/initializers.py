@@ -1,0 +1,36 @@
+"""First values of weights, drawn in the files' order from (seed, path) alone, whatever else the network holds."""
+
+import math
+import zlib
+
+import numpy as np
+
+from cnncli.layers.base import Constant, Parameter
+
+
+def initial(parameter: Parameter, seed: int, path: str) -> np.ndarray:
+    """The first value of a parameter, float64, in its file shape.
+
+    he: normal of variance 2 / fan_in (He et al. 2015); glorot: 2 / (fan_in + fan_out) (Glorot and Bengio 2010); lecun:
+    1 / fan_in (LeCun et al. 1998); `_uniform`: of the same variance; orthogonal: rows or columns orthonormal (Saxe et al.
+    2014).
+    """
+    if isinstance(parameter.init, Constant):
+        return np.full(parameter.file_shape, parameter.init.constant)
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(path.encode())])))
+    if parameter.init == "orthogonal":
+        return _orthogonal(generator, parameter.file_shape)
+    fan_in, fan_out = parameter.fans
+    family, _, uniform = parameter.init.partition("_")
+    variance = {"he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out), "lecun": 1 / fan_in}[family]
+    if uniform:
+        limit = math.sqrt(3 * variance)
+        return generator.uniform(-limit, limit, parameter.file_shape)
+    return generator.normal(0, math.sqrt(variance), parameter.file_shape)
+
+
+def _orthogonal(generator, shape):
+    rows, columns = shape[0], math.prod(shape[1:])
+    q, r = np.linalg.qr(generator.normal(size=(max(rows, columns), min(rows, columns))))
+    q = q * np.sign(np.diag(r))  # makes the draw uniform over the orthogonal matrices
+    return (q if rows >= columns else q.T).reshape(shape)

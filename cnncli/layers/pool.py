@@ -1,0 +1,93 @@
+"""Maximum and average pooling over windows (Goodfellow et al. 2016, section 9.3). Padding is never among what is pooled."""
+
+import math
+
+import numpy as np
+
+from cnncli.kernels import geometry, pool
+from cnncli.kernels.tile import SINGLE
+from cnncli.layers.base import Binding, Layer, Padding, PerAxis, Shape, register, window_axes
+
+
+class Pool(Layer):
+    """What both kinds share: the window. `stride` is the window's size unless given."""
+
+    main = "size"
+
+    size: PerAxis
+    stride: PerAxis | None = None
+    padding: Padding = "valid"
+
+    def _axes(self, shape):
+        axes = window_axes(shape, self.size, self.size if self.stride is None else self.stride, 1, self.padding)
+        for axis in axes:
+            last = (axis.out - 1) * axis.stride - axis.before
+            if axis.before >= axis.kernel or last >= axis.size:
+                raise ValueError(f"a window of {axis.kernel} would lie in the padding alone")
+        return axes
+
+    def output_shape(self, shape):
+        return Shape(tuple(axis.out for axis in self._axes(shape)), shape.channels, shape.rank)
+
+    def window(self, shape):
+        axes = self._axes(shape)
+        return tuple(axis.kernel for axis in axes), tuple(axis.stride for axis in axes)
+
+    def _tables(self, b, source, results):
+        """The windows' tables from a buffer to others, and their phases as an array."""
+        groups = [geometry.forward_groups(axis) for axis in self._axes(b.shape)]
+        tables = geometry.tables(groups, source.layout, [getattr(r, "layout", r) for r in results], (0, 0, 0))
+        return tables.rows, np.ascontiguousarray(tables.taps[0]), np.array(tables.phases, np.int64)
+
+
+@register("max_pool")
+class MaxPool(Pool):
+    """The largest value of each window; among equals the first counts."""
+
+    gate = True
+
+    def bind(self, b: Binding):
+        x, y, packed = b.x.array, b.y.array, geometry.packed(b.y.size, b.y.channels)
+        arg = b.arena.take((x.shape[0], packed.elements), np.int32)
+        columns = geometry.columns(b.y.channels, 1, 0, 0, y.itemsize, widest=SINGLE)
+        rows, taps, phases = self._tables(b, b.x, [b.y, packed])
+
+        def forward():
+            pool.max_pool(y, arg, x, rows, taps, phases, columns)
+
+        if b.dx is None:
+            return forward, None
+        dx, dy = b.dx.array, b.dy.array
+        back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
+        overlap = any(axis.stride < axis.kernel for axis in self._axes(b.shape))
+
+        def backward():
+            pool.max_pool_gradient(dx, dy, arg, y, back_rows, back_taps, phases, columns, b.gated, overlap)
+
+        return forward, backward
+
+
+@register("avg_pool")
+class AvgPool(Pool):
+    """The mean of each window: over its elements inside the input, or with `count_padding` over its whole size."""
+
+    count_padding: bool = False
+
+    def bind(self, b: Binding):
+        x, y, channels = b.x.array, b.y.array, b.x.channels
+        rows, taps, phases = self._tables(b, b.x, [b.y])
+        whole = math.prod(self.window(b.shape)[0])
+        scales = (1 / np.where(self.count_padding, whole, phases[:, 3])).astype(x.dtype)
+
+        def forward():
+            pool.average_pool(y, x, rows, taps, phases, scales, channels)
+
+        if b.dx is None:
+            return forward, None
+        dx, dy = b.dx.array, b.dy.array
+        back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy])
+
+        def backward():
+            pool.average_pool_gradient(dx, dy, back_rows, back_taps, phases, scales, channels)
+
+        return forward, backward
