@@ -104,12 +104,13 @@ def bias_gradient(db, partial, dy):
 def turn_weights(turned, w):
     """The weights of the data gradient: channels exchanged, the last kernel axis reversed.
 
-    w (T, K, I, O) -> turned (T, K, O, I), where T counts groups and the other kernel axes. One task owns one (t, o) block.
+    w (T, K, I, O) -> turned (T, K, O, I), where T counts groups and the other kernel axes. One task owns a strip.
     """
     taps, kernel, c_in, c_out = w.shape
-    strips = (c_out + 15) // 16  # 16 columns fill a cache line of each row of w
+    strips = (c_in + 15) // 16  # 16 columns of the result fill a cache line of each of its rows
     for task in prange(taps * kernel * strips):
-        t, k, o = task // (kernel * strips), task // strips % kernel, task % strips * 16
-        for i in range(c_in):
-            for c in range(o, min(o + 16, c_out)):
+        t, k, first = task // (kernel * strips), task // strips % kernel, task % strips * 16
+        last = min(first + 16, c_in)
+        for c in range(c_out):
+            for i in range(first, last):
                 turned[t, kernel - 1 - k, c, i] = w[t, k, i, c]

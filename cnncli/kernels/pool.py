@@ -53,7 +53,15 @@ def _emit_max(v, x, taps, y, arg, count, tail):
 
 
 def _emit_max_gradient(v, dx, taps, dy, arg, gate, count, tail, gated, overlap):
-    """For each row and tap: dx (+)= dy where the tap is the maximum, else 0."""
+    """For each row and tap: dx = dy where the tap is the maximum, else 0; or dx += it where windows overlap."""
+    with v.builder.if_else(overlap) as (adds, stores):
+        with adds:
+            _emit_max_gradient_rows(v, dx, taps, dy, arg, gate, count, tail, gated, True)
+        with stores:
+            _emit_max_gradient_rows(v, dx, taps, dy, arg, gate, count, tail, gated, False)
+
+
+def _emit_max_gradient_rows(v, dx, taps, dy, arg, gate, count, tail, gated, overlap):
     builder, mask = v.builder, v.below(tail)
 
     def place(pair, row):
@@ -66,9 +74,9 @@ def _emit_max_gradient(v, dx, taps, dy, arg, gate, count, tail, gated, overlap):
         gradient = builder.select(builder.fcmp_ordered(">", kept, v.zero), gradient, v.zero)
         with cgutils.for_range(builder, taps[1], intp=I64) as tap:
             target = at(builder, window, builder.load(at(builder, taps[0], tap.index)))
-            before = v.load(target, builder.select(overlap, mask, v.nothing))
             mine = builder.icmp_signed("==", winner, v.splat(builder.trunc(tap.index, I32), v.index_type))
-            v.store(builder.fadd(before, builder.select(mine, gradient, v.zero)), target, mask)
+            value = builder.select(mine, gradient, v.zero)
+            v.store(builder.fadd(v.load(target, mask), value) if overlap else value, target, mask)
 
 
 def _either_width(builder, kind, itemsize, emit):

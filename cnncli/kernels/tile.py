@@ -28,8 +28,8 @@ STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE = range(5)  # what happens to the sums;
 NARROW, SINGLE, WIDE = range(3)  # half a register of columns, one register, two
 
 # Rows that the registers hold. 28 accumulators, 2 weights and 1 input fill 31 of 32 registers; with 16, 12 + 2 + 1.
-MOST_ROWS = {NARROW: 14, SINGLE: 14, WIDE: 14} if HOST.registers == 32 else {NARROW: 12, SINGLE: 12, WIDE: 6}
-ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
+MOST_ROWS = {NARROW: 28, SINGLE: 14, WIDE: 14} if HOST.registers == 32 else {NARROW: 12, SINGLE: 12, WIDE: 6}
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 20, 24, 28)
 
 
 def lanes(kind: int, itemsize: int) -> int:

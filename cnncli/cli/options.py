@@ -1,0 +1,87 @@
+"""Options and arguments that several commands share, and how results are printed."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from cnncli.errors import SpecificationError
+
+MODEL_HELP = "A YAML file, or the name of a model of the zoo (see: cnncli models)."
+
+model = click.option("--model", "-m", required=True, metavar="FILE_OR_NAME", help=MODEL_HELP)
+overrides = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change an entry of the model: train.optimizer.sgd.lr=0.01."
+)
+dataset = click.option(
+    "--dataset", "-d", metavar="NAME_OR_PATH", help="digits (bundled), mnist, fashion-mnist, an .npz file or a folder of IDX files."
+)
+data_dir = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="The folder with downloaded data sets [default: the user's cache]."
+)
+batch_size = click.option("--batch-size", "-b", type=click.IntRange(1), help="Images a step [default: the model's].")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Decides every random number [default: the model's].")
+
+
+def _threads(context, parameter, value):
+    if value == "auto":
+        return None
+    try:
+        count = int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor auto") from None
+    if not 1 <= count <= 1024:
+        raise click.BadParameter(f"{count} is not in 1..1024")
+    return count
+
+
+threads = click.option(
+    "--threads", "-t", default="auto", show_default=True, callback=_threads, metavar="N", help="Threads, or auto: one a core."
+)
+
+
+def use_threads(count: int | None) -> None:
+    """Let the kernels use `count` threads, before the first of them is imported. None: one a core."""
+    if count is None:
+        return
+    if count > (os.cpu_count() or 1):
+        os.environ["NUMBA_NUM_THREADS"] = str(count)
+    from cnncli import kernels
+
+    if count > kernels.most_threads():
+        raise SpecificationError(f"--threads {count}: this process may use {kernels.most_threads()} (NUMBA_NUM_THREADS)")
+    kernels.set_threads(count)
+
+
+def print_json(result: dict) -> None:
+    """One JSON object on stdout. What is not a finite number becomes null: JSON has no NaN."""
+    click.echo(json.dumps(_finite(result), allow_nan=False))
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def print_table(columns: list[str], rows: list[list], right: tuple[int, ...] = ()) -> None:
+    """A table on stdout: plain text, columns aligned; those of the indices `right` to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    # a pipe or a file has no width: let lines be as long as they are
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, width=200)
+    console.print(table)

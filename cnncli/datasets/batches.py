@@ -1,0 +1,82 @@
+"""Batches: the order of the samples in an epoch, and the call that fills a plan's input with them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnncli.datasets.base import Split
+from cnncli.kernels import batch as kernels
+from cnncli.kernels.elementwise import mix
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What is done to each channel before the first layer: (value / unit - mean) / deviation.
+
+    `unit` is 255 for uint8 images and 1 for floats, so `mean` and `deviation` (channels,) are in the field's usual units.
+    """
+
+    unit: float
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, split: Split, kind: str) -> "Normalization":
+        """`mean_std`: to mean 0 and deviation 1 over the split; `none`: uint8 to 0..1, floats as they are."""
+        channels, unit = split.images.shape[-1], 255.0 if split.images.dtype == np.uint8 else 1.0
+        if kind == "none":
+            return cls(unit, np.zeros(channels), np.ones(channels))
+        mean, deviation = _moments(split.images)
+        # a channel that never changes carries nothing: leave its scale alone
+        return cls(unit, mean / unit, np.where(deviation > 0, deviation / unit, 1.0))
+
+
+def _moments(images):
+    """Mean and standard deviation of each channel, in float64, without a float copy of all images."""
+    channels, count = images.shape[-1], images.size // images.shape[-1]
+    if images.dtype == np.uint8:
+        levels = np.arange(256.0)
+        histograms = [np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(channels)]
+        mean = np.array([h @ levels / count for h in histograms])
+        return mean, np.sqrt([h @ (levels - m) ** 2 / count for h, m in zip(histograms, mean, strict=True)])
+    mean = images.mean((0, 1, 2, 3), dtype=np.float64)
+    return mean, images.std((0, 1, 2, 3), dtype=np.float64)
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of `count` samples in an epoch: a permutation that (seed, epoch) alone decides."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(count)
+
+
+def epoch_key(seed: int, epoch: int) -> int:
+    """The 64-bit key of the random numbers of an epoch: augmentation, dropout."""
+    return int(mix(np.uint64(seed), np.uint64(epoch + 1)))
+
+
+class Feeder:
+    """Fills the input of plans from one split. `augment` is a tuple of the specification's augmentations."""
+
+    def __init__(self, split: Split, normalization: Normalization, dtype, augment=()):
+        self.labels = split.labels
+        count, depth, height, width, channels = split.images.shape
+        self._images = split.images.reshape(count, depth, height, width * channels)
+        scale = 1 / (normalization.unit * normalization.deviation)
+        shift = -normalization.mean / normalization.deviation
+        self._scale = np.ascontiguousarray(np.broadcast_to(scale, (width, channels)).astype(dtype))
+        self._offset = np.ascontiguousarray(np.broadcast_to(shift, (width, channels)).astype(dtype))
+        self._shift = max((getattr(a, "pixels", 0) for a in augment), default=0)
+        self._flip = any(a.kind == "flip" for a in augment)
+        self._key = np.zeros(1, np.uint64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def fill(self, plan, samples: np.ndarray, key: int) -> None:
+        """Gather, augment and normalise `samples` (N,) into the plan's input, with their labels and numbers."""
+        self._key[0] = key
+        plan.samples[:] = samples
+        np.take(self.labels, samples, out=plan.labels)
+        x = plan.x
+        kernels.gather(
+            x.array, self._images, plan.samples, x.row_starts, self._scale, self._offset, self._key, self._shift, self._flip
+        )
