@@ -6,7 +6,6 @@ import numpy as np
 
 from cnncli.datasets.base import Split
 from cnncli.kernels import batch as kernels
-from cnncli.kernels.elementwise import mix
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 def epoch_key(seed: int, epoch: int) -> int:
     """The 64-bit key of the random numbers of an epoch: augmentation, dropout."""
-    return int(mix(np.uint64(seed), np.uint64(epoch + 1)))
+    return int(np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint64)[0])
 
 
 class Feeder:
