@@ -1,0 +1,54 @@
+"""YAML to a checked specification: `read` a file or a model of the zoo, `parse` a text, and follow the `shapes`.
+
+Whatever is wrong is a `SpecificationError` in one line, with the file, the line and what was expected.
+"""
+
+from cnncli.spec.files import models, read
+from cnncli.spec.options import (
+    AUGMENTATIONS,
+    OPTIMIZERS,
+    SCHEDULES,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Data,
+    Flip,
+    Input,
+    Loss,
+    OneCycle,
+    RmsProp,
+    Sgd,
+    Shift,
+    Step,
+    Train,
+)
+from cnncli.spec.schema import json_schema
+from cnncli.spec.specification import Entry, Specification, parse, shapes
+
+__all__ = [
+    "AUGMENTATIONS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "Data",
+    "Entry",
+    "Flip",
+    "Input",
+    "Loss",
+    "OneCycle",
+    "RmsProp",
+    "Sgd",
+    "Shift",
+    "Specification",
+    "Step",
+    "Train",
+    "json_schema",
+    "models",
+    "parse",
+    "read",
+    "shapes",
+]
