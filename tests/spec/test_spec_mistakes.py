@@ -1,12 +1,9 @@
 """Every mistake is one line: the file, the line, the place, the value and what was expected."""
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from cnncli.errors import SpecificationError
 from cnncli.spec import parse, shapes
-from cnncli.spec.yaml import dump
 
 pytestmark = pytest.mark.usefixtures("stand_in_layers")
 
@@ -235,51 +232,3 @@ def test_the_name_of_the_file_cannot_break_the_line():
     with pytest.raises(SpecificationError) as caught:
         parse("[1]", "a\nb\x1b\udcff.yaml")
     assert str(caught.value).startswith(r"a\nb\x1b\udcff.yaml:1: ")
-
-
-POSITIONS = st.integers(0, len(GOOD))
-PIECES = st.sampled_from(
-    [*"{}[]:,-#&*!|>'\"\n\t 09.x~", "\n  ", ": ", "- ", "null", "1e999", "<<", "---\n", "relu", "conv"]
-)
-PIECES |= st.text(max_size=3)
-
-
-@given(st.lists(st.tuples(POSITIONS, st.integers(0, 12), PIECES), max_size=4))
-@example([(0, len(GOOD), "")])
-def test_any_change_of_a_good_text_is_read_or_refused_in_one_line(changes):
-    text = GOOD
-    for position, removed, piece in changes:
-        text = text[:position] + piece + text[position + removed :]
-    try:
-        specification = parse(text, "f.yaml")
-        shapes(specification)
-    except SpecificationError as error:
-        assert len(str(error).splitlines()) == 1  # noqa: PT017 (no error is fine too)
-    else:
-        assert parse(specification.source, "g.yaml") == specification
-
-
-WORDS = st.sampled_from(
-    ["name", "input", "layers", "train", "optimizer", "sgd", "lr", "conv", "relu", "filters", "x", "", "flip"]
-)
-VALUES = st.recursive(
-    WORDS | st.none() | st.booleans() | st.integers(-3, 70_000) | st.floats(-2, 2),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
-    max_leaves=8,
-)
-
-
-KEYS = """name input input.size layers layers.0 layers.0.conv layers.0.conv.padding layers.2.dropout.name layers.9
-loss x.y data data.augment data.augment.1 train train.schedule train.optimizer train.optimizer.sgd.lr
-train.optimizer.adam.betas"""
-
-
-@given(st.lists(st.sampled_from(KEYS.split()), min_size=1, max_size=3), VALUES)
-def test_any_value_in_any_place_is_read_or_refused_in_one_line(keys, value):
-    text = dump({"v": value}).partition(":")[2].strip()
-    try:
-        specification = parse(GOOD, "f.yaml", [f"{key}={text}" for key in keys])
-    except SpecificationError as error:
-        assert len(str(error).splitlines()) == 1  # noqa: PT017
-    else:
-        assert parse(specification.source, "g.yaml") == specification
