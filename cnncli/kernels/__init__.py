@@ -16,6 +16,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
 import llvmlite  # noqa: E402 - libgomp reads the environment when it is loaded
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
+from numba.core import event  # noqa: E402
 
 
 def _digest() -> str:
@@ -34,6 +35,8 @@ def cache_home() -> Path:
 
 CACHE = cache_home() / _digest()
 numba.config.CACHE_DIR = str(CACHE)
+_compilations = event.TimingListener()
+event.register("numba:compile", _compilations)
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # a region: 1.5 us with omp, over 100 with workqueue
 
 
@@ -50,3 +53,13 @@ def set_threads(count: int) -> None:
 def most_threads() -> int:
     """The most threads that this process may use: the cores, or $NUMBA_NUM_THREADS."""
     return numba.config.NUMBA_NUM_THREADS
+
+
+def compile_seconds() -> float:
+    """How long this process has compiled kernels, or loaded them from the cache."""
+    return _compilations.duration if _compilations.done else 0.0
+
+
+def versions() -> dict[str, str]:
+    """The versions of what compiles the kernels."""
+    return {"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnncli import spec
+from cnncli.errors import SpecificationError
 from cnncli.kernels.buffer import Arena
 from cnncli.layers.base import Layer, Shape
 from cnncli.network.parameters import Parameters
@@ -32,6 +33,10 @@ class Network:
             for entry, before, after in zip(specification.layers, shapes[:-1], shapes[1:], strict=True)
         ]
         self.input, self.output = shapes[0], shapes[-1]
+        if self.output.rank:
+            last = specification.layers[-1]
+            message = f"layer {last.path} ({last.kind}): the network must end in a flat output, one number a class"
+            raise SpecificationError(f"{last.location}: {message}, not {self.output}: add `flatten` and `dense`")
         self.arena = Arena(dtype)
         declared = {
             f"{node.path}.{name}": parameter

@@ -1,0 +1,55 @@
+"""Progress of a training run on stderr: a bar on a terminal, else one line an epoch."""
+
+import sys
+
+import click
+from tqdm import tqdm
+
+from cnncli import kernels
+from cnncli.training.loop import Listener
+
+
+class Progress(Listener):
+    """`quiet` says nothing; `verbose` also says what is used."""
+
+    def __init__(self, quiet: bool, verbose: bool):
+        self.quiet, self.verbose, self.bar = quiet, verbose, None
+
+    def started(self, folder, network, epochs, steps_per_epoch, done):
+        self.epochs, self.steps_per_epoch, self.done = epochs, steps_per_epoch, done
+        if self.quiet:
+            return
+        count = f"{network.parameters.count:,} parameters"
+        click.echo(f"{network.specification.name}: {count}, {kernels.threads()} threads, into {folder}", err=True)
+        if done:
+            click.echo(f"going on after step {done} of {epochs * steps_per_epoch}", err=True)
+        if self.verbose:
+            text = ", ".join(f"{name} {version}" for name, version in kernels.versions().items())
+            click.echo(f"{text}; {network.arena.bytes / 2**20:.1f} MiB for parameters and optimiser", err=True)
+
+    def stepped(self, loss):
+        if self.quiet or not sys.stderr.isatty():
+            return
+        if self.bar is None:
+            first = self.done % self.steps_per_epoch
+            name = f"epoch {self.done // self.steps_per_epoch + 1}/{self.epochs}"
+            self.bar = tqdm(total=self.steps_per_epoch, initial=first, desc=name, unit="step", leave=False, mininterval=0.2)
+        self.done += 1
+        self.bar.update()
+
+    def epoch_ended(self, record):
+        self.close()
+        self.done = record["step"]
+        if not self.quiet:
+            click.echo(
+                f"epoch {record['epoch']}/{self.epochs}  loss {record['train_loss']:.4f}  "
+                f"test loss {record['test_loss']:.4f}  test accuracy {record['test_accuracy']:.2%}  "
+                f"{record['images_per_second']:,.0f} images/s  {record['seconds']:.1f} s",
+                err=True,
+            )
+
+    def close(self):
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

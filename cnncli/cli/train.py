@@ -1,0 +1,81 @@
+"""`cnncli train`."""
+
+from pathlib import Path
+
+import click
+
+from cnncli.cli import options
+
+OVERRIDES = {"epochs": "train.epochs", "batch_size": "train.batch_size", "seed": "train.seed", "save_every": "train.save_every"}
+NOT_WITH_RESUME = ("model", "dataset", "data_dir", "out", "lr", "no_shuffle", "overrides", *OVERRIDES)
+
+
+@click.command("train")
+@click.option("--model", "-m", metavar="FILE_OR_NAME", help=options.MODEL_HELP)
+@options.dataset
+@options.data_dir
+@click.option("--epochs", "-e", type=click.IntRange(0), help="Passes over the training images; 0 writes the first checkpoint.")
+@options.batch_size
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="The learning rate at the schedule's peak.")
+@options.seed
+@options.threads
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/MODEL-DATASET-N].")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run; needs nothing else.")
+@click.option("--save-every", metavar="N", help="Steps between checkpoints, or 5min, or 1epoch [default: 1epoch].")
+@click.option("--no-shuffle", is_flag=True, help="Take the images in their order in every epoch.")
+@options.overrides
+@options.as_json
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--verbose", "-v", is_flag=True, help="Also say what is used: threads, memory, compile time.")
+def command(resume, threads, as_json, quiet, verbose, **given):
+    """Train a network and write its checkpoints.
+
+    The run's folder gets the model, a line of metrics an epoch, best.safetensors and last.safetensors.
+
+    \b
+    Examples:
+      cnncli train --model lenet
+      cnncli train --model lenet --dataset mnist --data-dir ~/data --epochs 4
+      cnncli train --model my.yaml --lr 0.05 --set train.schedule=cosine
+      cnncli train --resume runs/lenet-digits-1
+    """
+    if resume and (unwanted := [name for name in NOT_WITH_RESUME if given[name]]):
+        raise click.UsageError(f"--resume goes on as the run began: --{unwanted[0].replace('_', '-')} cannot change it")
+    if not resume and not given["model"]:
+        raise click.UsageError("give --model FILE_OR_NAME (cnncli models lists the zoo), or --resume RUN")
+    options.use_threads(threads)
+    from cnncli.cli.progress import Progress
+    from cnncli.training import session
+
+    listener = Progress(quiet, verbose)
+    try:
+        if resume:
+            result = session.resume(resume, listener)
+        else:
+            changes = [f"{key}={given[name]}" for name, key in OVERRIDES.items() if given[name] is not None]
+            request = session.Request(
+                model=given["model"],
+                dataset=given["dataset"] or "digits",
+                data_dir=given["data_dir"],
+                out=given["out"],
+                changes=(*given["overrides"], *changes),
+                lr=given["lr"],
+                shuffle=not given["no_shuffle"],
+            )
+            result = session.start(request, listener)
+    finally:
+        listener.close()
+    if as_json:
+        options.print_json(result)
+    else:
+        print_result(result)
+
+
+def print_result(result: dict) -> None:
+    """The result in a line, and what to do with it."""
+    if result["test_accuracy"] is None:
+        click.echo(f"{result['run']}: the first checkpoint is written")
+        return
+    best = f", best {result['best_test_accuracy']:.2%}"
+    speed = f"{result['train_seconds']:.1f} s, {result['images_per_second']:,.0f} images/s"
+    click.echo(f"{result['run']}: test accuracy {result['test_accuracy']:.2%}{best} ({speed})")

@@ -1,0 +1,176 @@
+"""The training loop: epochs of steps, each a batch forward, backward and an update; checkpoints on the way."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnncli import kernels
+from cnncli.datasets import Dataset
+from cnncli.datasets.batches import Feeder, Normalization, epoch_key, epoch_order
+from cnncli.errors import DataError, DivergedError
+from cnncli.network import Network
+from cnncli.training import checkpoint, runs
+from cnncli.training.checkpoint import Checkpoint
+from cnncli.training.metrics import Tally, evaluate
+from cnncli.training.optimizers import Optimizer
+from cnncli.training.schedules import learning_rate
+
+
+class Listener:
+    """Hears of a run's progress. The command line draws it; this one is silent."""
+
+    def started(self, folder: Path, network: Network, epochs: int, steps_per_epoch: int, done: int) -> None: ...
+
+    def stepped(self, loss: float) -> None: ...
+
+    def epoch_ended(self, record: dict) -> None: ...
+
+
+@dataclass
+class Progress:
+    """Where a run is: enough to go on as if it had never stopped, since all randomness is of (seed, epoch, sample)."""
+
+    step: int = 0
+    best: float = -1.0
+    tally: Tally | None = None
+
+    @classmethod
+    def of(cls, stored: dict) -> "Progress":
+        """From a checkpoint's metadata."""
+        return cls(stored["step"], stored["best"], Tally(**stored["tally"]))
+
+
+class Run:
+    """One training run in one folder. `given` goes into every checkpoint: what --resume needs to know of the command."""
+
+    def __init__(self, network: Network, dataset: Dataset, folder: Path, given: dict, shuffle: bool = True):
+        self.network, self.dataset, self.folder, self.given, self.shuffle = network, dataset, folder, given, shuffle
+        self.options, data = network.specification.train, network.specification.data
+        self.normalization = Normalization.of(dataset.train, data.normalize)
+        dtype = network.arena.dtype
+        self.train_feeder = Feeder(dataset.train, self.normalization, dtype, data.augment)
+        self.test_feeder = Feeder(dataset.test, self.normalization, dtype)
+        self.optimizer = Optimizer(self.options.optimizer, network.parameters, network.arena)
+        self.batch_size = min(self.options.batch_size, len(self.train_feeder))
+        self.steps_per_epoch = -(-len(self.train_feeder) // self.batch_size)
+        self.total = self.options.epochs * self.steps_per_epoch
+        if self.options.max_steps is not None:
+            self.total = min(self.total, self.options.max_steps)
+        self.progress = Progress(tally=Tally())
+        self._saved_at = time.monotonic()
+
+    def restore(self, found: Checkpoint) -> None:
+        """Go on from the last checkpoint of the same run."""
+        checkpoint.load_parameters(self.folder / runs.LAST, self.network, found.tensors)
+        self.progress = Progress.of(found.progress)
+        self.optimizer.load(found.tensors, self.progress.step)
+
+    def train(self, listener: Listener) -> dict:
+        """Run to the end. Returns what `train --json` prints; raises DivergedError when the loss is not finite."""
+        started, compiled, images = time.perf_counter(), kernels.compile_seconds(), 0
+        p, record = self.progress, None
+        listener.started(self.folder, self.network, self.options.epochs, self.steps_per_epoch, p.step)
+        if p.step == 0:
+            self.save(runs.LAST)
+        while p.step < self.total:
+            epoch, batch = divmod(p.step, self.steps_per_epoch)
+            epoch_started, first = time.perf_counter(), p.step
+            for samples in self._batches(epoch, batch):
+                listener.stepped(self._step(epoch, samples))
+                images += len(samples)
+                if self._due():
+                    self.save(runs.LAST)
+                if p.step == self.total:
+                    break
+            seconds = time.perf_counter() - epoch_started
+            record = self._end_epoch(epoch, seconds, p.step - first)
+            listener.epoch_ended(record)
+        seconds = time.perf_counter() - started
+        compiling = kernels.compile_seconds() - compiled
+        return {
+            "run": str(self.folder),
+            "epochs": -(-p.step // self.steps_per_epoch),
+            "test_accuracy": record["test_accuracy"] if record else None,
+            "best_test_accuracy": p.best if p.best >= 0 else None,
+            "train_seconds": round(seconds, 3),
+            "images_per_second": round(images / max(seconds - compiling, 1e-9), 1),
+            "compile_seconds": round(compiling, 3),
+        }
+
+    def _batches(self, epoch: int, first: int):
+        """The sample numbers of each batch of an epoch, from batch `first` on."""
+        count = len(self.train_feeder)
+        order = epoch_order(count, self.options.seed, epoch) if self.shuffle else np.arange(count)
+        for batch in range(first, self.steps_per_epoch):
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _step(self, epoch: int, samples: np.ndarray) -> float:
+        p, key = self.progress, epoch_key(self.options.seed, epoch)
+        plan = self.network.plan(len(samples), training=True)
+        self.train_feeder.fill(plan, samples, key)
+        plan.draw(key)
+        plan.forward()
+        loss = p.tally.add(plan)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss became {loss} in step {p.step + 1} of epoch {epoch + 1}: try a smaller --lr; "
+                f"the last good checkpoint is {self.folder / runs.LAST}"
+            )
+        plan.backward()
+        self.optimizer.update(learning_rate(self.options, p.step, self.steps_per_epoch, self.total))
+        p.step += 1
+        return loss
+
+    def _end_epoch(self, epoch: int, seconds: float, steps: int) -> dict:
+        """Evaluate, write a line of metrics, keep the best; returns the line."""
+        p, tally = self.progress, self.progress.tally
+        test = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size).tally
+        record = {
+            "epoch": epoch + 1,
+            "step": p.step,
+            "train_loss": tally.mean_loss,
+            "train_accuracy": tally.accuracy,
+            "test_loss": test.mean_loss,
+            "test_accuracy": test.accuracy,
+            "test_top5_accuracy": test.top5_accuracy,
+            "lr": learning_rate(self.options, p.step - 1, self.steps_per_epoch, self.total),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(min(steps * self.batch_size, tally.count) / seconds, 1),
+        }
+        p.tally = Tally()
+        if test.accuracy > p.best:
+            p.best = test.accuracy
+            self.save(runs.BEST)
+        runs.add_metrics(self.folder, record)
+        number, unit = self.options.save_interval
+        if p.step >= self.total or (unit == "epoch" and (epoch + 1) % number == 0):
+            self.save(runs.LAST)
+        return record
+
+    def _due(self) -> bool:
+        """Whether `save_every` steps or minutes have passed."""
+        number, unit = self.options.save_interval
+        if unit == "steps":
+            return self.progress.step % number == 0
+        return unit == "min" and time.monotonic() - self._saved_at >= 60 * number
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint; the last one holds the optimiser's slots too."""
+        p, parameters = self.progress, self.network.parameters
+        progress = {"step": p.step, "best": p.best, "tally": vars(p.tally), "given": self.given}
+        tensors = parameters.save() | (self.optimizer.save() if name == runs.LAST else {})
+        found = Checkpoint(self.network, self.dataset.classes, self.normalization, progress, tensors)
+        checkpoint.write(self.folder / name, found)
+        self._saved_at = time.monotonic()
+
+
+def check_classes(network: Network, dataset: Dataset) -> None:
+    """Raise DataError where a network has fewer outputs than the data set has classes."""
+    if network.output.channels < len(dataset.classes):
+        raise DataError(
+            f"{dataset.name}: has {len(dataset.classes)} classes, the model ends in {network.output.channels} outputs: "
+            f"set the last dense layer to {len(dataset.classes)}"
+        )

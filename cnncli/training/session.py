@@ -1,0 +1,114 @@
+"""What the commands call: start or resume a run, evaluate or use a checkpoint."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnncli import __version__, datasets, kernels, spec
+from cnncli.datasets.batches import Feeder
+from cnncli.errors import CheckpointError, DataError
+from cnncli.network import Network
+from cnncli.training import checkpoint, runs
+from cnncli.training.loop import Listener, Run, check_classes
+from cnncli.training.metrics import Evaluation, evaluate
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `train` was asked for. `changes` are KEY=VALUE overrides of the model, `lr` the peak of its schedule."""
+
+    model: str
+    dataset: str = "digits"
+    data_dir: Path | None = None
+    out: Path | None = None
+    changes: tuple[str, ...] = ()
+    lr: float | None = None
+    shuffle: bool = True
+
+
+def start(request: Request, listener: Listener) -> dict:
+    """Train a model from its first values. The run's folder is made when everything else has been checked."""
+    specification = spec.read(request.model, request.changes)
+    if request.lr is not None:
+        kind = specification.train.optimizer.kind
+        specification = spec.read(request.model, (*request.changes, f"train.optimizer.{kind}.lr={request.lr!r}"))
+    network = Network(specification, seed=specification.train.seed)
+    dataset = _dataset(request.dataset, request.data_dir, network)
+    folder = runs.create(request.out, f"{specification.name}-{Path(dataset.name).stem}")
+    given = {"dataset": request.dataset, "data_dir": _absolute(request.data_dir), "shuffle": request.shuffle}
+    runs.describe(folder, specification.source, {**given, **_environment(dataset), "seed": specification.train.seed})
+    return Run(network, dataset, folder, given, request.shuffle).train(listener)
+
+
+def resume(folder: Path, listener: Listener) -> dict:
+    """Go on with a run from its last checkpoint, as if it had never stopped."""
+    path = folder / runs.LAST
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: holds no {runs.LAST} to resume from")
+    found = checkpoint.read(path)
+    given = found.progress["given"]
+    dataset = _dataset(given["dataset"], Path(given["data_dir"]) if given["data_dir"] else None, found.network)
+    run = Run(found.network, dataset, folder, given, given["shuffle"])
+    run.restore(found)
+    return run.train(listener)
+
+
+def evaluate_checkpoint(
+    run_or_file: str | None, dataset: str | None, data_dir: Path | None, split: str, batch_size: int | None
+) -> tuple[Path, Evaluation]:
+    """Measure a checkpoint on a split; by default the newest run's best, on the data set it was trained on."""
+    path = runs.checkpoint_of(run_or_file)
+    found = checkpoint.read(path)
+    given = found.progress["given"]
+    if dataset is None:
+        dataset, data_dir = given["dataset"], data_dir or (Path(given["data_dir"]) if given["data_dir"] else None)
+    data = _dataset(dataset, data_dir, found.network)
+    if data.classes != found.classes:
+        raise DataError(f"{data.name}: its classes are not those that {path} was trained on")
+    feeder = Feeder(getattr(data, split), found.normalization, found.network.arena.dtype)
+    size = batch_size or found.network.specification.train.batch_size
+    return path, evaluate(found.network, feeder, found.classes, min(size, len(feeder)))
+
+
+def predict(run_or_file: str | None, images: list[Path], invert: bool) -> list[dict]:
+    """The classes of image files, most probable first: a list of {"file", "class", "probabilities"}."""
+    from cnncli.datasets.pictures import read_picture
+    from cnncli.layers.losses import probabilities
+
+    found = checkpoint.read(runs.checkpoint_of(run_or_file))
+    network, results = found.network, []
+    for path in images:
+        picture = read_picture(path, network.input.axes, network.input.channels, invert)
+        feeder = Feeder(datasets.Split(picture, np.zeros(1, np.int64)), found.normalization, network.arena.dtype)
+        plan = network.plan(1, training=False)
+        feeder.fill(plan, np.zeros(1, np.int64), 0)
+        plan.forward()
+        believed = probabilities(network.specification.loss, plan.output)[0]
+        order = np.argsort(-believed, kind="stable")
+        names = [found.classes[i] if i < len(found.classes) else f"output {i}" for i in order]
+        ranked = dict(zip(names, believed[order].tolist(), strict=True))
+        results.append({"file": str(path), "class": names[0], "probabilities": ranked})
+    return results
+
+
+def _dataset(name, data_dir, network):
+    dataset = datasets.load(name, data_dir)
+    check_classes(network, dataset)
+    return datasets.fit(dataset, network.input.axes, network.input.channels)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.resolve()) if path else None
+
+
+def _environment(dataset) -> dict:
+    """What may matter to somebody who reads the run's folder in a year."""
+    return {
+        "source": dataset.source,
+        "images": {"train": len(dataset.train.labels), "test": len(dataset.test.labels)},
+        "threads": kernels.threads(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": {"cnncli": __version__, "python": platform.python_version(), **kernels.versions()},
+    }
