@@ -25,7 +25,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Decides every random number [default: the model's].")
 
 
-def _threads(context, parameter, value):
+def thread_count(context, parameter, value):
     if value == "auto":
         return None
     try:
@@ -38,7 +38,7 @@ def _threads(context, parameter, value):
 
 
 threads = click.option(
-    "--threads", "-t", default="auto", show_default=True, callback=_threads, metavar="N", help="Threads, or auto: one a core."
+    "--threads", "-t", default="auto", show_default=True, callback=thread_count, metavar="N", help="Threads, or auto: one a core."
 )
 
 
@@ -80,8 +80,20 @@ def print_table(columns: list[str], rows: list[list], right: tuple[int, ...] = (
         table.add_column(name, justify="right" if i in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    # a pipe or a file has no width: let lines be as long as they are
     console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console = Console(markup=False, highlight=False, width=200)
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    # a pipe or a file has no width: let lines be as long as they are, without the spaces that fill the last column
+    console = Console(markup=False, highlight=False, width=10_000)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def print_pairs(pairs: dict[str, object]) -> None:
+    """A line on stdout for each name with its value, the values aligned."""
+    width = max(map(len, pairs))
+    for name, value in pairs.items():
+        click.echo(f"{name:<{width}}  {value}")

@@ -47,6 +47,7 @@ class Plan:
     """`x` is the input buffer to fill, `labels`, `samples` and `key` what goes with it, `output` (N, classes) the result.
 
     After `forward`, `losses` (N,) holds each sample's loss and `ranks` (N,) how many classes scored above the label.
+    `forward_calls` and `backward_calls` are what runs, in order: pairs of a stage's path and its call.
     """
 
     def __init__(self, network, images: int, training: bool, memory: Memory | None):
@@ -68,7 +69,7 @@ class Plan:
             specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing
         )
         self._ranks = bind_ranks(self.ranks, self.output, self.labels)
-        self._forward, self._backward = self._bind(network, values, gradients)
+        self.forward_calls, self.backward_calls = self._bind(network, values, gradients)
 
     def _allocate(self, network, arena: Arena) -> Memory:
         """A buffer for each value and, training, for its gradient, with the borders that its neighbours expect."""
@@ -117,14 +118,14 @@ class Plan:
                     gated=gated,
                 )
             )
-            forward.append(ahead)
+            forward.append((stage.path, ahead))
             if back:
                 if relu_before and not gated and gradients[i] is not None:
-                    backward.append(_relu_gradient(gradients[i], values[i]))
-                backward.append(back)
+                    backward.append((stage.path, _relu_gradient(gradients[i], values[i])))
+                backward.append((stage.path, back))
             relu_before = stage.relu
         if relu_before and self.training:  # a relu that is the network's last layer
-            backward.append(_relu_gradient(gradients[-1], values[-1]))
+            backward.append((self.stages[-1].path, _relu_gradient(gradients[-1], values[-1])))
         return forward, backward[::-1]
 
     def draw(self, key: int) -> None:
@@ -134,14 +135,18 @@ class Plan:
 
     def forward(self) -> None:
         """From x to output, losses and ranks."""
-        for call in self._forward:
-            call()
+        self.infer()
         self._loss()
         self._ranks()
 
+    def infer(self) -> None:
+        """From x to output."""
+        for _, call in self.forward_calls:
+            call()
+
     def backward(self) -> None:
         """The gradients of the mean loss, into the network's parameters' gradients. After `forward`."""
-        for call in self._backward:
+        for _, call in self.backward_calls:
             call()
 
 
