@@ -1,4 +1,4 @@
-"""Where the files that travel with cnncli lie: `models/` and `data/`, inside the wheel or beside the package in a checkout."""
+"""Where `models/` and `data/` lie: inside the package in a wheel, beside it in a checkout."""
 
 from pathlib import Path
 

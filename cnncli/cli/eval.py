@@ -16,8 +16,8 @@ from cnncli.cli import options
 def command(run_or_checkpoint, dataset, data_dir, split, batch_size, threads, as_json):
     """Measure a trained network on a data set.
 
-    RUN_OR_CHECKPOINT is a run's folder (its best checkpoint is taken) or a .safetensors file; by default the newest run in
-    runs/, on the data set that it was trained on.
+    RUN_OR_CHECKPOINT is a run's folder (its best checkpoint is taken) or a .safetensors file; by default the newest
+    run in runs/, on the data set that it was trained on.
 
     \b
     Examples:
@@ -37,7 +37,9 @@ def command(run_or_checkpoint, dataset, data_dir, split, batch_size, threads, as
         f"{path}: accuracy {summary['accuracy']:.2%}, top-5 {summary['top5_accuracy']:.2%}, loss {summary['loss']:.4f} "
         f"on {summary['count']:,} {split} images\n"
     )
-    rows = [[r["class"], *(_percent(r[k]) for k in ("precision", "recall", "f1")), r["count"]] for r in summary["per_class"]]
+    rows = [
+        [r["class"], *(_percent(r[k]) for k in ("precision", "recall", "f1")), r["count"]] for r in summary["per_class"]
+    ]
     options.print_table(["class", "precision", "recall", "F1", "images"], rows, right=(1, 2, 3, 4))
     if len(evaluation.classes) <= 20:
         click.echo("\nconfusion: a row for each class, a column for what it was taken for")

@@ -8,7 +8,9 @@ from cnncli.cli import options
 @click.command("gradcheck")
 @options.model
 @options.overrides
-@click.option("--samples", type=click.IntRange(1), default=8, show_default=True, help="Elements checked of each parameter.")
+@click.option(
+    "--samples", type=click.IntRange(1), default=8, show_default=True, help="Elements checked of each parameter."
+)
 @options.seed
 @options.threads
 @options.as_json

@@ -12,17 +12,28 @@ MODEL_HELP = "A YAML file, or the name of a model of the zoo (see: cnncli models
 
 model = click.option("--model", "-m", required=True, metavar="FILE_OR_NAME", help=MODEL_HELP)
 overrides = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change an entry of the model: train.optimizer.sgd.lr=0.01."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change an entry of the model: train.optimizer.sgd.lr=0.01.",
 )
 dataset = click.option(
-    "--dataset", "-d", metavar="NAME_OR_PATH", help="digits (bundled), mnist, fashion-mnist, an .npz file or a folder of IDX files."
+    "--dataset",
+    "-d",
+    metavar="NAME_OR_PATH",
+    help="digits (bundled), mnist, fashion-mnist, an .npz file or a folder of IDX files.",
 )
 data_dir = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="The folder with downloaded data sets [default: the user's cache]."
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="The folder with downloaded data sets [default: the user's cache].",
 )
 batch_size = click.option("--batch-size", "-b", type=click.IntRange(1), help="Images a step [default: the model's].")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
-seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Decides every random number [default: the model's].")
+seed = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), help="Decides every random number [default: the model's]."
+)
 
 
 def thread_count(context, parameter, value):
@@ -38,7 +49,13 @@ def thread_count(context, parameter, value):
 
 
 threads = click.option(
-    "--threads", "-t", default="auto", show_default=True, callback=thread_count, metavar="N", help="Threads, or auto: one a core."
+    "--threads",
+    "-t",
+    default="auto",
+    show_default=True,
+    callback=thread_count,
+    metavar="N",
+    help="Threads, or auto: one a core.",
 )
 
 
@@ -51,7 +68,9 @@ def use_threads(count: int | None) -> None:
     from cnncli import kernels
 
     if count > kernels.most_threads():
-        raise SpecificationError(f"--threads {count}: this process may use {kernels.most_threads()} (NUMBA_NUM_THREADS)")
+        raise SpecificationError(
+            f"--threads {count}: this process may use {kernels.most_threads()} (NUMBA_NUM_THREADS)"
+        )
     kernels.set_threads(count)
 
 

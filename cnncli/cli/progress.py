@@ -33,7 +33,9 @@ class Progress(Listener):
         if self.bar is None:
             first = self.done % self.steps_per_epoch
             name = f"epoch {self.done // self.steps_per_epoch + 1}/{self.epochs}"
-            self.bar = tqdm(total=self.steps_per_epoch, initial=first, desc=name, unit="step", leave=False, mininterval=0.2)
+            self.bar = tqdm(
+                total=self.steps_per_epoch, initial=first, desc=name, unit="step", leave=False, mininterval=0.2
+            )
         self.done += 1
         self.bar.update()
 

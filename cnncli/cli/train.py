@@ -6,7 +6,12 @@ import click
 
 from cnncli.cli import options
 
-OVERRIDES = {"epochs": "train.epochs", "batch_size": "train.batch_size", "seed": "train.seed", "save_every": "train.save_every"}
+OVERRIDES = {
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "seed": "train.seed",
+    "save_every": "train.save_every",
+}
 NOT_WITH_RESUME = ("model", "dataset", "data_dir", "out", "lr", "no_shuffle", "overrides", *OVERRIDES)
 
 
@@ -14,13 +19,17 @@ NOT_WITH_RESUME = ("model", "dataset", "data_dir", "out", "lr", "no_shuffle", "o
 @click.option("--model", "-m", metavar="FILE_OR_NAME", help=options.MODEL_HELP)
 @options.dataset
 @options.data_dir
-@click.option("--epochs", "-e", type=click.IntRange(0), help="Passes over the training images; 0 writes the first checkpoint.")
+@click.option(
+    "--epochs", "-e", type=click.IntRange(0), help="Passes over the training images; 0 writes the first checkpoint."
+)
 @options.batch_size
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="The learning rate at the schedule's peak.")
 @options.seed
 @options.threads
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/MODEL-DATASET-N].")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run; needs nothing else.")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run; needs nothing else."
+)
 @click.option("--save-every", metavar="N", help="Steps between checkpoints, or 5min, or 1epoch [default: 1epoch].")
 @click.option("--no-shuffle", is_flag=True, help="Take the images in their order in every epoch.")
 @options.overrides

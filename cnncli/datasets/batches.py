@@ -12,7 +12,8 @@ from cnncli.kernels import batch as kernels
 class Normalization:
     """What is done to each channel before the first layer: (value / unit - mean) / deviation.
 
-    `unit` is 255 for uint8 images and 1 for floats, so `mean` and `deviation` (channels,) are in the field's usual units.
+    `unit` is 255 for uint8 images and 1 for floats, so `mean` and `deviation` (channels,) are in the field's usual
+    units.
     """
 
     unit: float
@@ -77,5 +78,13 @@ class Feeder:
         np.take(self.labels, samples, out=plan.labels)
         x = plan.x
         kernels.gather(
-            x.array, self._images, plan.samples, x.row_starts, self._scale, self._offset, self._key, self._shift, self._flip
+            x.array,
+            self._images,
+            plan.samples,
+            x.row_starts,
+            self._scale,
+            self._offset,
+            self._key,
+            self._shift,
+            self._flip,
         )

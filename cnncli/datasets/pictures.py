@@ -8,7 +8,8 @@ from cnncli.errors import DataError
 
 
 def read_picture(path: Path, axes: tuple[int, ...], channels: int, invert: bool = False) -> np.ndarray:
-    """An image file as one sample (1, 1, H, W, C) uint8, resized to `axes` (H, W), in grey or colour as `channels` asks.
+    """An image file as one sample (1, 1, H, W, C) uint8, resized to `axes` (H, W), in grey or colour as `channels`
+    asks.
 
     `invert` turns dark on light into light on dark, as MNIST's digits are. Raises DataError with one line.
     """

@@ -8,15 +8,15 @@ import hashlib
 import os
 from pathlib import Path
 
-# How long a waiting thread of libgomp spins before it sleeps. With its default of 300,000 turns a LeNet step took 248 ms in
-# place of 1.3 while another program used one of two cores; with 5,000 it took 1.3 either way, with none 1.9.
+# How long a waiting thread of libgomp spins before it sleeps. With its default of 300,000 turns a LeNet step took 248
+# ms in place of 1.3 while another program used one of two cores; with 5,000 it took 1.3 either way, with none 1.9.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
-import llvmlite  # noqa: E402 - libgomp reads the environment when it is loaded
-import numba  # noqa: E402
-import numpy as np  # noqa: E402
-from numba.core import event  # noqa: E402
+import llvmlite
+import numba
+import numpy as np
+from numba.core import event
 
 
 def _digest() -> str:
@@ -37,7 +37,11 @@ CACHE = cache_home() / _digest()
 numba.config.CACHE_DIR = str(CACHE)
 _compilations = event.TimingListener()
 event.register("numba:compile", _compilations)
-numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # a region: 1.5 us with omp, over 100 with workqueue
+numba.config.THREADING_LAYER_PRIORITY = [
+    "omp",
+    "tbb",
+    "workqueue",
+]  # a region: 1.5 us with omp, over 100 with workqueue
 
 
 def threads() -> int:

@@ -1,8 +1,8 @@
 """Convolution and dense layers: loops over the register tile. What they compute is in the tables, made by `geometry`.
 
-Arrays are (images, elements of an image): whatever their axes, an image is one row. `columns` holds for each block of output
-channels (first channel in y, kind of tile, channels in its last vector, offset in x, offset in w): the last two are not 0
-where a group begins. `blocks` holds for each block of rows (first row, rows, first tap, taps, strided).
+Arrays are (images, elements of an image): whatever their axes, an image is one row. `columns` holds for each block of
+output channels (first channel in y, kind of tile, channels in its last vector, offset in x, offset in w): the last two
+are not 0 where a group begins. `blocks` holds for each block of rows (first row, rows, first tap, taps, strided).
 """
 
 from numba import njit, prange
@@ -14,9 +14,10 @@ from cnncli.kernels.tile import STORE, tile
 def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, x_step, w_step, inner, op, parts):
     """y = op(sum over taps of x * w), by output pixels: forward, and with turned weights the data gradient.
 
-    y (N, Y), x (N, X), gate (N, G) at the places that `rows` (3, pixels) gives for each output pixel: its window in x, its
-    place in y, its place in gate. taps (2, T): the offset of each tap in x and in w; each sums `inner` elements, x_step and
-    w_step apart. `parts` cuts the blocks of an image so that few images serve many threads. One task owns its elements.
+    y (N, Y), x (N, X), gate (N, G) at the places that `rows` (3, pixels) gives for each output pixel: its window in x,
+    its place in y, its place in gate. taps (2, T): the offset of each tap in x and in w; each sums `inner` elements,
+    x_step and w_step apart. `parts` cuts the blocks of an image so that few images serve many threads. One task owns
+    its elements.
     """
     images, many, size = y.shape[0], columns.shape[0], y.itemsize
     per_part = (blocks.shape[0] + parts - 1) // parts
@@ -43,9 +44,9 @@ def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, x_step, w_step, i
 def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inner):
     """dw[s] = sum over the s-th chunk of rows of output pixels of x (outer product) dy.
 
-    dw (S, elements of w) partial sums, one a chunk. rows (2, window): the offset of each element of the window in x, and
-    of its row in w. taps (2, T): the offset in x and in dy of each row of output pixels of each image; each sums `inner`
-    pixels, x_step and y_step apart. One task owns its elements.
+    dw (S, elements of w) partial sums, one a chunk. rows (2, window): the offset of each element of the window in x,
+    and of its row in w. taps (2, T): the offset in x and in dy of each row of output pixels of each image; each sums
+    `inner` pixels, x_step and y_step apart. One task owns its elements.
     """
     chunks, many, size = dw.shape[0], columns.shape[0], dw.itemsize
     for task in prange(chunks * many * blocks.shape[0]):
@@ -61,7 +62,11 @@ def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inne
             (x.ctypes.data + size * x_offset, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, x_step),
             (dy.ctypes.data + size * first, taps.ctypes.data + 8 * (taps.shape[1] + tap), y_step),
             (min(per_chunk, n_taps - start), inner),
-            (dw.ctypes.data + size * (chunk * dw.shape[1] + w_offset), rows.ctypes.data + 8 * (rows.shape[1] + row), tail),
+            (
+                dw.ctypes.data + size * (chunk * dw.shape[1] + w_offset),
+                rows.ctypes.data + 8 * (rows.shape[1] + row),
+                tail,
+            ),
             (dw.ctypes.data, dw.ctypes.data, rows.ctypes.data, STORE),
         )
 

@@ -29,8 +29,11 @@ class Convolution:
 
     @property
     def border(self):
-        """The zeros that the input needs around it: along the width always, elsewhere if rows of the kernel are joined."""
-        around = [(max(0, a.before), max(0, (a.out - 1) * a.stride - a.before + (a.kernel - 1) * a.dilation + 1 - a.size)) for a in self.axes]
+        """The zeros that the input needs around it: along the width always, elsewhere if kernel rows are joined."""
+        around = [
+            (max(0, a.before), max(0, (a.out - 1) * a.stride - a.before + (a.kernel - 1) * a.dilation + 1 - a.size))
+            for a in self.axes
+        ]
         joined = self.kernel[2] * self.c_in // self.groups < FEW_ROWS
         return tuple(both if joined or i == 2 else (0, 0) for i, both in enumerate(around))
 
@@ -162,13 +165,11 @@ def _bind(y, x, w, bias, gate, tables, columns, w_step, inner, op):
             read = columns[:, 4] + np.where(columns[:, 1] == WIDE, lanes(SINGLE, w.itemsize), 0) + columns[:, 2] - 1
             check_bounds("w", w.size, 0, by[1], (inner - 1) * w_step, read)
     rows, taps = tables.rows, tables.taps
-    return lambda: conv.convolve(
-        y, x, w, bias, gate, rows, taps, blocks, columns, 1, w_step, inner, op, parts
-    )
+    return lambda: conv.convolve(y, x, w, bias, gate, rows, taps, blocks, columns, 1, w_step, inner, op, parts)
 
 
 def _window_groups(axes, border):
-    """For depth and height: pairs of (kernel coordinates, the output coordinates for which all of them read the input)."""
+    """For depth and height: pairs of (kernel coordinates, the outputs for which all of them read the input)."""
     found = []
     for i, axis in enumerate(axes[:2]):
         if any(border[i]):

@@ -1,7 +1,7 @@
 """Activations and dropout: loops over rows of pixels, each row contiguous in every array.
 
-Arrays are (images, elements); `rows` (arrays, R) gives where each row of `length` elements begins in each array. A task owns
-an image. exp and its kin are scalar calls of the C library: Numba has no vector ones since it dropped SVML.
+Arrays are (images, elements); `rows` (arrays, R) gives where each row of `length` elements begins in each array. A
+task owns an image. exp and its kin are scalar calls of the C library: Numba has no vector ones since it dropped SVML.
 """
 
 import math

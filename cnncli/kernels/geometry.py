@@ -1,8 +1,9 @@
-"""From shapes to the tables that the kernels walk: which input elements each output pixel sums, and how the work is cut.
+"""From shapes to the tables that the kernels walk: which input elements each output pixel sums, and how the work is
+cut.
 
 All decisions that depend on a shape are made here, in Python, before the first step. A result pixel's taps that fall on
-padding are left out of its list, so depth and height need no zero border; along the width a whole row of the kernel is one
-contiguous sum, so there the input keeps a zero border.
+padding are left out of its list, so depth and height need no zero border; along the width a whole row of the kernel is
+one contiguous sum, so there the input keeps a zero border.
 """
 
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Axis(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """Coordinates along one axis that share their taps: result place i reads source starts[i] + offsets[t] by weight taps[t]."""
+    """Coordinates along one axis that share their taps: places[i] reads starts[i] + offsets[t] by weight taps[t]."""
 
     places: np.ndarray
     starts: np.ndarray
@@ -74,7 +75,11 @@ def forward_groups(axis: Axis) -> list[Group]:
     """For each output coordinate, the taps that fall inside the input."""
     size, out, kernel, stride, dilation, before = axis
     lists = [
-        [(k, i * stride - before + k * dilation) for k in range(kernel) if 0 <= i * stride - before + k * dilation < size]
+        [
+            (k, i * stride - before + k * dilation)
+            for k in range(kernel)
+            if 0 <= i * stride - before + k * dilation < size
+        ]
         for i in range(out)
     ]
     return _grouped(out, lists)
@@ -91,7 +96,7 @@ def backward_groups(axis: Axis) -> list[Group]:
 
 
 class Tables(NamedTuple):
-    """rows (places, pixels), taps (2, T), and phases: (first row, rows, first tap, taps) whose rows share their taps."""
+    """rows (places, pixels), taps (2, T), phases: (first row, rows, first tap, taps) whose rows share their taps."""
 
     rows: np.ndarray
     taps: np.ndarray
@@ -109,7 +114,11 @@ def tables(groups, source: Layout, results: list[Layout], weight_strides) -> Tab
             for g_w in groups[2]:
                 grid = np.meshgrid(g_d.places, g_h.places, g_w.places, indexing="ij")
                 start = np.meshgrid(g_d.starts, g_h.starts, g_w.starts, indexing="ij")
-                rows.append(np.stack([source.place(*start), *(layout.place(*grid) for layout in results)]).reshape(len(results) + 1, -1))
+                rows.append(
+                    np.stack([source.place(*start), *(layout.place(*grid) for layout in results)]).reshape(
+                        len(results) + 1, -1
+                    )
+                )
                 offset = np.meshgrid(g_d.offsets, g_h.offsets, g_w.offsets, indexing="ij")
                 weight = np.meshgrid(g_d.taps, g_h.taps, g_w.taps, indexing="ij")
                 at_source = sum(o * s for o, s in zip(offset, source.strides, strict=True))
@@ -121,7 +130,7 @@ def tables(groups, source: Layout, results: list[Layout], weight_strides) -> Tab
 
 
 def columns(channels: int, groups: int, x_group: int, w_group: int, itemsize: int, widest: int = WIDE) -> np.ndarray:
-    """Blocks of output channels: (first channel, kind of tile, channels in its last vector, offset in x, offset in w)."""
+    """Blocks of output channels: (first channel, kind of tile, channels in the last vector, offsets in x and w)."""
     single, found = lanes(SINGLE, itemsize), []
     for group in range(groups):
         for c in range(0, channels, single if widest == SINGLE else 2 * single):

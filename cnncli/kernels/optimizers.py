@@ -1,7 +1,7 @@
 """Optimisers: one pass over all parameters, which are one flat array. Every element has one writer.
 
-`decayed` parameters come first in the array: weight decay applies to them alone. L2 decay adds decay * w to the gradient;
-decoupled decay takes lr * decay * w off the weight (Loshchilov and Hutter 2019).
+`decayed` parameters come first in the array: weight decay applies to them alone. L2 decay adds decay * w to the
+gradient; decoupled decay takes lr * decay * w off the weight (Loshchilov and Hutter 2019).
 """
 
 import math

@@ -123,12 +123,14 @@ def _max_rows_gradient_llvm(context, like, kind, dx, taps, dy, arg, gate, size, 
 
 
 def max_rows(like, kind, x, taps, y, arg, size):
-    """The maximum over the taps, in NumPy. Groups are (address, row table), taps (table, count), size (rows, columns)."""
+    """The maximum over the taps, in NumPy. Pairs are (address, rows), taps (table, count), size (rows, columns)."""
     rows, columns = size[0], np.arange(size[1])
     window = table(x[1], rows)[:, None, None] + table(*taps)[:, None] + columns
     values = elements(x[0], window, like.dtype)[0]
     found = np.argmax(np.where(np.isnan(values), np.inf, values), 1)
-    elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)[1](np.take_along_axis(values, found[:, None], 1)[:, 0])
+    elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)[1](
+        np.take_along_axis(values, found[:, None], 1)[:, 0]
+    )
     elements(arg[0], table(arg[1], rows)[:, None] + columns, np.dtype(np.int32))[1](found)
 
 
@@ -217,7 +219,7 @@ def max_pool_gradient(dx, dy, arg, gate, rows, taps, phases, columns, gated, ove
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
 def average_pool(y, x, rows, taps, phases, scales, channels):
-    """y = sum over each window times the scale of its phase. y (N, Y), x (N, X), rows (2, pixels); a task owns an image."""
+    """y = sum over each window times its phase's scale. y (N, Y), x (N, X), rows (2, pixels); a task owns an image."""
     for n in prange(y.shape[0]):
         for p in range(phases.shape[0]):
             row, count, tap, n_taps = phases[p]

@@ -3,14 +3,15 @@
     y[y_rows[r] + c] (op)= sum over o < outer, k < inner of
         a[a_rows[r] + a_outer[o] + k * a_step] * b[b_outer[o] + k * b_step + c]
 
-for `rows` rows r and the `lanes * vectors` columns c of the variant; the sums stay in registers over both loops. It is the
-batch-reduce product of Georganas et al. 2019 ("High-Performance Deep Learning via a Single Building Block") with its
-addresses in tables, as in the indirect convolution of Dukhan 2019, so that one tile serves every number of axes, stride,
-dilation, group and border: the tables say it all, and no loop in a kernel knows about them.
+for `rows` rows r and the `lanes * vectors` columns c of the variant; the sums stay in registers over both loops. It is
+the batch-reduce product of Georganas et al. 2019 ("High-Performance Deep Learning via a Single Building Block") with
+its addresses in tables, as in the indirect convolution of Dukhan 2019, so that one tile serves every number of axes,
+stride, dilation, group and border: the tables say it all, and no loop in a kernel knows about them.
 
-Addresses and strides are integers (bytes for addresses, elements for the rest), so it compiles once for each element type,
-whatever arrays the callers hold; all variants live in one C function behind a switch, which kernels call by its name. (Linked
-into every kernel, it was optimised again with each: 10 s a kernel in place of 0.6 s.) With NUMBA_DISABLE_JIT=1 `tile` is its definition in NumPy.
+Addresses and strides are integers (bytes for addresses, elements for the rest), so it compiles once for each element
+type, whatever arrays the callers hold; all variants live in one C function behind a switch, which kernels call by its
+name. (Linked into every kernel, it was optimised again with each: 10 s a kernel in place of 0.6 s.) With
+NUMBA_DISABLE_JIT=1 `tile` is its definition in NumPy.
 """
 
 import ctypes
@@ -24,7 +25,9 @@ from numba.extending import intrinsic, overload
 
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
-STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE = range(5)  # what happens to the sums; GATE stores them where `gate` > 0, else 0
+STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE = range(
+    5
+)  # what happens to the sums; GATE stores them where `gate` > 0, else 0
 NARROW, SINGLE, WIDE = range(3)  # half a register of columns, one register, two
 
 # Rows that the registers hold. 28 accumulators, 2 weights and 1 input fill 31 of 32 registers; with 16, 12 + 2 + 1.

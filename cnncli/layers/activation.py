@@ -1,4 +1,4 @@
-"""Activations: functions of one element. A relu behind a convolution or a dense layer costs nothing: it joins its store."""
+"""Activations: functions of one element. A relu behind a convolution or dense layer is free: it joins its store."""
 
 from typing import Annotated, ClassVar
 

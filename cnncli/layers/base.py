@@ -1,7 +1,8 @@
 """What a layer is: one declaration of its YAML keys, its shape rule, its parameters, its forward and its backward.
 
-A layer is a frozen pydantic model whose fields are its YAML keys. `register` puts it in `LAYERS` under the name that the
-specification uses. Importing the package `cnncli.layers` imports every module in it, so a new layer is one new file.
+A layer is a frozen pydantic model whose fields are its YAML keys. `register` puts it in `LAYERS` under the name that
+the specification uses. Importing the package `cnncli.layers` imports every module in it, so a new layer is one new
+file.
 """
 
 import math
@@ -83,8 +84,8 @@ class Parameter:
 class Binding:
     """The arrays between which a layer works, for one batch size.
 
-    `shape` is that of an input sample; x and y are its input and output; dx and dy their gradients, None where nobody asks for them. `parameters` and
-    `gradients` are by name, flat, in the kernels' layout.
+    `shape` is that of an input sample; x and y are its input and output; dx and dy their gradients, None where nobody
+    asks for them. `parameters` and `gradients` are by name, flat, in the kernels' layout.
     """
 
     shape: Shape
@@ -174,10 +175,14 @@ def per_axis(value: int | list[int] | tuple[int, ...], rank: int, what: str, fil
 
 Count = Annotated[int, Field(ge=0, le=65536)]
 PerAxis = Dimension | list[Dimension]
-Padding = Literal["valid", "same", "full"] | Count | list[Count | Annotated[list[Count], Field(min_length=2, max_length=2)]]
+Padding = (
+    Literal["valid", "same", "full"] | Count | list[Count | Annotated[list[Count], Field(min_length=2, max_length=2)]]
+)
 
 
-def window_axes(shape: Shape, kernel: PerAxis, stride: PerAxis, dilation: PerAxis, padding: Padding) -> tuple[Axis, Axis, Axis]:
+def window_axes(
+    shape: Shape, kernel: PerAxis, stride: PerAxis, dilation: PerAxis, padding: Padding
+) -> tuple[Axis, Axis, Axis]:
     """The axes of a window operation over `shape`.
 
     `padding`: valid is none, same gives ceil(size / stride) outputs with the odd one after (as TensorFlow and ONNX's

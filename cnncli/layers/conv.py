@@ -1,4 +1,4 @@
-"""Convolution in one, two or three dimensions (cross-correlation, as every framework calls it; Goodfellow et al. 2016, ch. 9)."""
+"""Convolution in one to three dimensions: cross-correlation, as in every framework (Goodfellow et al. 2016, ch. 9)."""
 
 import math
 

@@ -11,7 +11,7 @@ from cnncli.layers.base import Binding, Layer, register
 
 @register("dropout")
 class Dropout(Layer):
-    """Sets each element to 0 with probability `rate`, anew for each epoch and sample; the rest grow by 1 / (1 - rate)."""
+    """Sets elements to 0 with probability `rate`, anew for each epoch and sample; the rest grow by 1 / (1 - rate)."""
 
     main = "rate"
     rate: Annotated[float, Field(ge=0, lt=1)] = 0.5

@@ -12,8 +12,8 @@ def initial(parameter: Parameter, seed: int, path: str) -> np.ndarray:
     """The first value of a parameter, float64, in its file shape.
 
     he: normal of variance 2 / fan_in (He et al. 2015); glorot: 2 / (fan_in + fan_out) (Glorot and Bengio 2010); lecun:
-    1 / fan_in (LeCun et al. 1998); `_uniform`: of the same variance; orthogonal: rows or columns orthonormal (Saxe et al.
-    2014).
+    1 / fan_in (LeCun et al. 1998); `_uniform`: of the same variance; orthogonal: rows or columns orthonormal (Saxe et
+    al. 2014).
     """
     if isinstance(parameter.init, Constant):
         return np.full(parameter.file_shape, parameter.init.constant)

@@ -1,4 +1,4 @@
-"""Maximum and average pooling over windows (Goodfellow et al. 2016, section 9.3). Padding is never among what is pooled."""
+"""Maximum and average pooling over windows (Goodfellow et al. 2016, section 9.3). Padding is never pooled."""
 
 import math
 

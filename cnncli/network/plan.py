@@ -1,4 +1,4 @@
-"""A plan: the buffers of a network for one batch size, and the calls that a step makes, bound to them. A step allocates nothing."""
+"""A plan: a network's buffers for one batch size, and the calls of a step, bound to them. A step allocates nothing."""
 
 import zlib
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ def stages(nodes, training: bool) -> list[Stage]:
 
 
 class Plan:
-    """`x` is the input buffer to fill, `labels`, `samples` and `key` what goes with it, `output` (N, classes) the result.
+    """`x` is the input buffer to fill, `labels`, `samples` and `key` what goes with it, `output` (N, classes) the
+    result.
 
     After `forward`, `losses` (N,) holds each sample's loss and `ranks` (N,) how many classes scored above the label.
     `forward_calls` and `backward_calls` are what runs, in order: pairs of a stage's path and its call.
@@ -65,9 +66,7 @@ class Plan:
         self._layers = np.array([zlib.crc32(stage.path.encode()) for stage in self.stages], np.uint64)
         train, specification = network.specification.train, network.specification
         smoothing = train.label_smoothing if training else 0.0
-        self._loss = bind_loss(
-            specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing
-        )
+        self._loss = bind_loss(specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing)
         self._ranks = bind_ranks(self.ranks, self.output, self.labels)
         self.forward_calls, self.backward_calls = self._bind(network, values, gradients)
 

@@ -34,8 +34,8 @@ def best_ms(call: Callable[[], None], budget_s: float) -> float:
 def measure(specification, batch: int, threads: Iterable[int | None], seconds: float, by_layer: bool) -> list[dict]:
     """One result for each number of threads (None: as many as are set): what `benchmark --json` prints.
 
-    A training step is forward, backward and the optimiser's update; inference is forward alone. Half of `seconds` goes to
-    the step, a quarter to inference.
+    A training step is forward, backward and the optimiser's update; inference is forward alone. Half of `seconds` goes
+    to the step, a quarter to inference.
     """
     network = Network(specification)
     train, infer = network.plan(batch, training=True), network.plan(batch, training=False)

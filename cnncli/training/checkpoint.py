@@ -21,7 +21,7 @@ REQUIRED = ("specification", "classes", "normalization", "progress")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network at one moment. `progress` says where in which run: epoch, step, accuracies and what the run was given."""
+    """A network at one moment. `progress` says where in which run: its step, best accuracy and what it was given."""
 
     network: Network
     classes: tuple[str, ...]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path`. Whoever reads it sees the old file or the new one; a crash leaves at most a .tmp beside it."""
+    """Put `data` at `path`. A reader sees the old file or the new one; a crash leaves at most a .tmp beside it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -44,7 +44,7 @@ class Progress:
 
 
 class Run:
-    """One training run in one folder. `given` goes into every checkpoint: what --resume needs to know of the command."""
+    """One training run in one folder. `given` goes into every checkpoint: what --resume must know of the command."""
 
     def __init__(self, network: Network, dataset: Dataset, folder: Path, given: dict, shuffle: bool = True):
         self.network, self.dataset, self.folder, self.given, self.shuffle = network, dataset, folder, given, shuffle

@@ -50,7 +50,9 @@ class Evaluation:
         """Precision, recall, F1 and count of each class; None where nothing was of it or taken for it."""
         rows = []
         for i, name in enumerate(self.classes):
-            hits, taken, are = (int(n) for n in (self.confusion[i, i], self.confusion[:, i].sum(), self.confusion[i].sum()))
+            hits, taken, are = (
+                int(n) for n in (self.confusion[i, i], self.confusion[:, i].sum(), self.confusion[i].sum())
+            )
             precision, recall = hits / taken if taken else None, hits / are if are else None
             f1 = 2 * hits / (taken + are) if taken + are else None
             rows.append({"class": name, "precision": precision, "recall": recall, "f1": f1, "count": are})

@@ -4,7 +4,12 @@ import numpy as np
 
 from cnncli.kernels import optimizers as kernels
 
-SLOTS = {"sgd": ("velocity",), "adam": ("mean", "square"), "adamw": ("mean", "square"), "rmsprop": ("velocity", "square")}
+SLOTS = {
+    "sgd": ("velocity",),
+    "adam": ("mean", "square"),
+    "adamw": ("mean", "square"),
+    "rmsprop": ("velocity", "square"),
+}
 
 
 class Optimizer:

@@ -7,8 +7,8 @@ def learning_rate(train, step: int, steps_per_epoch: int, total: int) -> float:
     """The rate of `step` (from 0) of a run of `total` steps; `train` is the specification's train section.
 
     After `warmup` epochs of linear rise the schedule runs over the steps that are left. one_cycle is PyTorch's
-    OneCycleLR without its cycle of the momentum: from peak / start to the peak and to peak / start / end, in half cosines
-    (Smith 2018).
+    OneCycleLR without its cycle of the momentum: from peak / start to the peak and to peak / start / end, in half
+    cosines (Smith 2018).
     """
     peak, schedule = train.optimizer.lr, train.schedule
     warmup = min(round(train.warmup * steps_per_epoch), total)
