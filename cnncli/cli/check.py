@@ -1,0 +1,59 @@
+"""`cnncli check`: model files without training them."""
+
+import sys
+
+import click
+
+from cnncli.cli import options
+from cnncli.errors import CnncliError
+
+
+@click.command("check")
+@click.argument("files", nargs=-1, required=True, metavar="FILE_OR_NAME...")
+@options.overrides
+@options.as_json
+def command(files, overrides, as_json):
+    """Check model files without training them.
+
+    Every key, its value and the shapes from layer to layer are checked. A mistake is one line that names the file and
+    the line in it. All files are checked; the exit code is 2 where one of them is wrong.
+
+    \b
+    Examples:
+      cnncli check my.yaml
+      cnncli check models/*.yaml
+      cnncli check lenet --set layers[0].conv.filters=12
+    """
+    results, worst = [], 0
+    for file in files:
+        try:
+            results.append({"file": file, "ok": True, **_check(file, overrides)})
+        except CnncliError as error:
+            results.append({"file": file, "ok": False, "error": " ".join(str(error).split())})
+            worst = max(worst, error.exit_code)
+        if not as_json:
+            _print(results[-1])
+    if as_json:
+        options.print_json({"files": results})
+    sys.exit(worst)
+
+
+def _check(file: str, overrides: tuple[str, ...]) -> dict:
+    from cnncli import spec
+    from cnncli.pictures.summary import summarize
+
+    summary = summarize(spec.read(file, overrides))
+    return {
+        "layers": len(summary.rows),
+        "parameters": summary.parameters,
+        "input": str(summary.input),
+        "output": str(summary.output),
+    }
+
+
+def _print(result: dict) -> None:
+    if not result["ok"]:
+        click.echo(f"error: {result['error']}", err=True)
+        return
+    counts = f"{result['layers']} layers, {result['parameters']:,} parameters"
+    click.echo(f"{result['file']}: ok, {counts}, {result['input']} -> {result['output']}")

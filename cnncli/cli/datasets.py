@@ -1,0 +1,64 @@
+"""`cnncli datasets`: the catalogue."""
+
+import click
+
+from cnncli.cli import options
+
+
+@click.command("datasets")
+@options.data_dir
+@options.as_json
+def command(data_dir, as_json):
+    """List the data sets that cnncli knows by name, and where they lie.
+
+    Besides these, --dataset takes the path of an .npz file or of a folder of IDX files.
+
+    \b
+    Examples:
+      cnncli datasets
+      cnncli datasets --data-dir ~/data
+      cnncli datasets --json
+    """
+    from cnncli.datasets import DATASETS
+
+    found = [_describe(name, entry, data_dir) for name, entry in DATASETS.items()]
+    if as_json:
+        options.print_json({"datasets": found})
+    else:
+        rows = [[d["name"], _text(d) + ("\n" if d is not found[-1] else "")] for d in found]
+        options.print_table(["name", "what it holds, and where it lies"], rows)
+
+
+def _describe(name, entry, data_dir) -> dict:
+    folder = _folder(name, entry, data_dir)
+    return {
+        "name": name,
+        "title": entry.title,
+        "input": list(entry.input),
+        "train": entry.counts[0],
+        "test": entry.counts[1],
+        "classes": list(entry.classes),
+        "licence": entry.licence,
+        "bundled": entry.bundled,
+        "folder": folder and str(folder),
+    }
+
+
+def _folder(name, entry, data_dir):
+    """Where `load` would read it from, None where it would find nothing."""
+    from cnncli.datasets import data_home, idx
+    from cnncli.resources import bundled
+
+    if entry.bundled:
+        return bundled("data") / name
+    home = data_home(data_dir)
+    complete = (folder for folder in (home / name, home) if not idx.find_files(folder)[1])
+    return next(complete, None)
+
+
+def _text(d: dict) -> str:
+    """Lines, because a row of all this is longer than a terminal is wide."""
+    size, classes = "x".join(map(str, d["input"])), len(d["classes"])
+    samples = f"{d['train']:,} + {d['test']:,} samples of {size} in {classes} classes"
+    where = d["folder"] or f"not downloaded (cnncli download {d['name']})"
+    return f"{d['title']}\n{samples}\nlicence: {d['licence']}\n{where}"

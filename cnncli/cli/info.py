@@ -1,0 +1,80 @@
+"""`cnncli info`: what somebody who helps needs to know of this machine."""
+
+import os
+import platform
+from pathlib import Path
+
+import click
+
+from cnncli import __version__
+from cnncli.cli import options
+
+PLAIN = ("cnncli", "python", "numba", "llvmlite", "numpy", "system", "processor")
+
+
+@click.command("info")
+@options.as_json
+def command(as_json):
+    """Show versions, processor and folders, to paste into a report.
+
+    \b
+    Examples:
+      cnncli info
+      cnncli info --json
+    """
+    result = _collect()
+    if as_json:
+        options.print_json(result)
+        return
+    vectors = f"{result['vector_registers']} of {8 * result['vector_bytes']} bits"
+    fma = "with" if result["fma"] else "without"
+    options.print_pairs(
+        {
+            **{name: result[name] for name in PLAIN},
+            "cores": f"{result['usable_cores']} of {result['cores']} usable",
+            "vectors": f"{vectors}, {fma} fused multiply-add",
+            "threads": f"{result['threads']}, by the first that works of {', '.join(result['threading_layers'])}",
+            "kernel cache": result["cache"],
+            "data sets": result["data"],
+        }
+    )
+
+
+def _collect() -> dict:
+    from cnncli import kernels
+    from cnncli.datasets import data_home
+    from cnncli.kernels.vectors import HOST
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cnncli": __version__,
+        "python": platform.python_version(),
+        **kernels.versions(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "usable_cores": usable,
+        "vector_bytes": HOST.bytes,
+        "vector_registers": HOST.registers,
+        "fma": HOST.fma,
+        "threads": kernels.threads(),
+        "threading_layers": _layers(kernels.numba.config),
+        "cache": str(kernels.CACHE),
+        "data": str(data_home()),
+    }
+
+
+def _layers(config) -> list[str]:
+    """The threading layers that Numba tries, in order: which of them it takes shows when the first kernel runs."""
+    chosen = config.THREADING_LAYER
+    return list(config.THREADING_LAYER_PRIORITY) if chosen in ("default", "safe", "threadsafe") else [chosen]
+
+
+def _processor() -> str:
+    """The processor's name: Linux alone does not tell it to `platform`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

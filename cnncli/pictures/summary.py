@@ -1,0 +1,149 @@
+"""A network at a glance, from its specification alone: nothing is allocated, so one that is too large can be seen."""
+
+import math
+from dataclasses import dataclass
+
+from cnncli import spec
+from cnncli.layers import Layer, Shape
+from cnncli.layers.base import NO_BORDER, Border, Triple
+from cnncli.layers.dense import Dense
+from cnncli.network.network import Node
+from cnncli.network.plan import stages
+
+FLOAT = 4  # bytes
+SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 2}  # arrays of all parameters' size that an optimiser keeps
+
+
+@dataclass(frozen=True)
+class Row:
+    """A layer. `window` and `stride` are None where its outputs see one input each, or all.
+
+    `multiply_adds` are for one sample, forward; `memory` is bytes of output and gradient for a batch, 0 where the layer
+    works in another's memory; `field` is how much of the network's input one output sees, along each axis.
+    """
+
+    path: str
+    kind: str
+    output: Shape
+    window: tuple[int, ...] | None
+    stride: tuple[int, ...] | None
+    parameters: int
+    multiply_adds: int
+    memory: int
+    field: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All layers; `input_memory` and `weight_memory` (parameters, gradients, optimiser) are bytes."""
+
+    name: str
+    input: Shape
+    batch_size: int
+    optimizer: str
+    rows: tuple[Row, ...]
+    input_memory: int
+    weight_memory: int
+
+    @property
+    def output(self) -> Shape:
+        return self.rows[-1].output
+
+    @property
+    def parameters(self) -> int:
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(row.multiply_adds for row in self.rows)
+
+    @property
+    def activation_memory(self) -> int:
+        return self.input_memory + sum(row.memory for row in self.rows)
+
+
+def summarize(specification: spec.Specification, batch_size: int | None = None) -> Summary:
+    """What each layer makes, holds and costs while training in batches of `batch_size` (the specification's).
+
+    Raises SpecificationError where a layer's input does not fit.
+    """
+    shapes = spec.shapes(specification)
+    nodes = [
+        Node(entry.path, entry.layer, before, after)
+        for entry, before, after in zip(specification.layers, shapes[:-1], shapes[1:], strict=True)
+    ]
+    batch_size = batch_size or specification.train.batch_size
+    memory = buffers(nodes)
+    rows = []
+    for entry, node, field in zip(specification.layers, nodes, receptive_fields(nodes), strict=True):
+        window, stride = _window(node.layer, node.shape)
+        rows.append(
+            Row(
+                path=node.path,
+                kind=entry.kind,
+                output=node.output,
+                window=window,
+                stride=stride,
+                parameters=sum(p.size for p in node.layer.parameters(node.shape).values()),
+                multiply_adds=node.layer.multiply_adds(node.shape),
+                memory=FLOAT * batch_size * memory.get(node.path, 0),
+                field=field,
+            )
+        )
+    optimizer = specification.train.optimizer.kind
+    weights = FLOAT * (2 + SLOTS[optimizer]) * sum(row.parameters for row in rows)
+    input_memory = FLOAT * batch_size * memory["input"]
+    return Summary(specification.name, shapes[0], batch_size, optimizer, tuple(rows), input_memory, weights)
+
+
+def _window(layer: Layer, shape: Shape):
+    if type(layer).window is Layer.window:
+        return None, None
+    window, stride = layer.window(shape)
+    return window[3 - shape.rank :], stride[3 - shape.rank :]
+
+
+def receptive_fields(nodes: list[Node]) -> list[tuple[int, ...]]:
+    """How many of the network's inputs, the border included, one output of each layer sees along each axis.
+
+    A window of k outputs of the layer before reaches (k - 1) * jump inputs further than one of them, where neighbouring
+    outputs lie `jump` inputs apart (Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural
+    Networks"). Behind a dense layer it is the whole input.
+    """
+    image = nodes[0].shape
+    field, jump, found = (1, 1, 1), (1, 1, 1), []
+    for node in nodes:
+        if isinstance(node.layer, Dense):
+            field = image.size
+        else:
+            window, stride = node.layer.window(node.shape)
+            field = tuple(f + (k - 1) * j for f, k, j in zip(field, window, jump, strict=True))
+            jump = tuple(j * s for j, s in zip(jump, stride, strict=True))
+        found.append(field[3 - image.rank :])
+    return found
+
+
+def buffers(nodes: list[Node]) -> dict[str, int]:
+    """Elements that a training plan holds for one sample: `input`, and by path each layer's output and its gradient.
+
+    The layers that are missing work in another's buffer.
+    """
+    planned = stages(nodes, training=True)
+    border, expected = NO_BORDER, []  # by whoever reads the output of each stage; a view leaves it to its own readers
+    for stage in reversed(planned):
+        expected.insert(0, border)
+        border = border if stage.view else stage.layer.border(stage.shape)
+    found, learned = {"input": _padded(nodes[0].shape, border)}, False
+    for stage, border in zip(planned, expected, strict=True):
+        learned = learned or bool(stage.layer.parameters(stage.shape))
+        if stage.view:
+            continue
+        found[stage.path] = _padded(stage.output, border)
+        if learned or stage is planned[-1]:
+            found[stage.path] += _padded(stage.output, stage.layer.gradient_border(stage.shape))
+    return found
+
+
+def _padded(shape: Shape, border: Border) -> int:
+    padded: Triple = tuple(n + before + after for n, (before, after) in zip(shape.size, border, strict=True))
+    return math.prod(padded) * shape.channels

@@ -1,0 +1,62 @@
+"""Compiling every kernel ahead of the first training run, into the cache."""
+
+import json
+import time
+
+import numpy as np
+
+from cnncli import spec
+from cnncli.datasets import Split
+from cnncli.datasets.batches import Feeder, Normalization
+from cnncli.layers import LAYERS
+from cnncli.layers.losses import LOSSES, probabilities
+from cnncli.network import Network
+from cnncli.training.optimizers import Optimizer
+
+CONV = {"filters": 4, "padding": "same"}
+NEEDED = {"conv": CONV, "max_pool": {"size": 2}, "avg_pool": {"size": 2}, "dense": {"units": 4}}
+IMAGES, SIZE = 8, 16
+
+
+def warm() -> float:
+    """Run every kernel that training, evaluation and prediction use, in float32, and return the seconds that it took.
+
+    What is in the cache already is only loaded. The gradient check's kernels, in float64, are not among them.
+    """
+    start = time.perf_counter()
+    for loss in LOSSES:
+        network = Network(network_of_all(loss))
+        for dtype in (np.uint8, np.float32):
+            _step(network, np.zeros((IMAGES, 1, SIZE, SIZE, 1), dtype))
+        probabilities(loss, network.plan(IMAGES, training=False).output)
+        for kind in spec.OPTIMIZERS.values():
+            Optimizer(kind(), network.parameters, network.arena).update(0.1)
+    return time.perf_counter() - start
+
+
+def network_of_all(loss: str) -> spec.Specification:
+    """A small network that holds a layer of every kind.
+
+    Convolutions come first: before the first parameter nothing runs backward, and its layer's input has no gradient.
+    """
+    between = [kind for kind in LAYERS if kind not in ("conv", "flatten", "dense")]
+    kinds = ["conv", "conv", *between, "flatten", "dense"]
+    document = {
+        "input": {"channels": 1, "size": [SIZE, SIZE]},
+        "layers": [{kind: NEEDED.get(kind, {})} for kind in kinds],
+        "loss": loss,
+    }
+    return spec.parse(json.dumps(document), "warm")
+
+
+def _step(network: Network, images: np.ndarray) -> None:
+    """A training step without the update, and a batch of an evaluation."""
+    split = Split(images, np.zeros(IMAGES, np.int64))
+    feeder = Feeder(split, Normalization.of(split, "mean_std"), network.arena.dtype)
+    for training in (True, False):
+        plan = network.plan(IMAGES, training)
+        feeder.fill(plan, np.arange(IMAGES), 0)
+        plan.draw(0)
+        plan.forward()
+        if training:
+            plan.backward()
