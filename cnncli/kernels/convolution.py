@@ -119,7 +119,8 @@ class Convolution:
         x_step, y_step, width = self.axes[2].stride * x.channels, dy.channels, self.axes[2].out
         for row, count, tap, n_taps in phases:
             read = rows[0, row : row + count], taps[0, tap : tap + n_taps], (width - 1) * x_step, columns[:, 3]
-            check_bounds("x", x.array.size, 0, *read)
+            if n_taps:  # a row of the kernel may lie in the padding wherever it is
+                check_bounds("x", x.array.size, 0, *read)
         check_bounds("dy", dy.array.size, 0, taps[1], (width - 1) * y_step, self.c_out - 1)
         chunks = min(images, -(-geometry.TASKS // (len(blocks) * len(columns))))
         partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
