@@ -16,7 +16,6 @@ from cnncli.network import Network
 from cnncli.training.files import write_atomically
 
 FORMAT = "cnncli-1"
-REQUIRED = ("specification", "classes", "normalization", "progress")
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,16 @@ class Checkpoint:
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically. Raises OSError where the disk does not take it: the file before it stays."""
     n = checkpoint.normalization
-    metadata = {
+    about = {
         "format": FORMAT,
-        "cnncli": __version__,
+        "version": __version__,
         "specification": checkpoint.network.specification.source,
-        "classes": json.dumps(checkpoint.classes),
-        "normalization": json.dumps({"unit": n.unit, "mean": n.mean.tolist(), "deviation": n.deviation.tolist()}),
-        "progress": json.dumps(checkpoint.progress),
+        "classes": checkpoint.classes,
+        "normalization": {"unit": n.unit, "mean": n.mean.tolist(), "deviation": n.deviation.tolist()},
+        "progress": checkpoint.progress,
     }
-    write_atomically(path, pack(checkpoint.tensors, metadata))
+    # one entry: safetensors writes several in an order that changes from one write to the next
+    write_atomically(path, pack(checkpoint.tensors, {"cnncli": json.dumps(about)}))
 
 
 def read(path: Path) -> Checkpoint:
@@ -51,20 +51,17 @@ def read(path: Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from None
     try:
-        metadata, tensors = _metadata(data), unpack(data)
-        if metadata.get("format") != FORMAT or any(key not in metadata for key in REQUIRED):
+        about, tensors = _about(data), unpack(data)
+        if about.get("format") != FORMAT:
             raise CheckpointError(f"{path}: is a safetensors file, but not a checkpoint of cnncli")
-        classes = tuple(str(name) for name in json.loads(metadata["classes"]))
-        stored, progress = json.loads(metadata["normalization"]), json.loads(metadata["progress"])
-        normalization = Normalization(
-            float(stored["unit"]), np.array(stored["mean"], np.float64), np.array(stored["deviation"], np.float64)
-        )
-        if not isinstance(progress, dict):
-            raise ValueError("progress is not a mapping")
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        classes, progress = tuple(str(name) for name in about["classes"]), dict(about["progress"])
+        stored, source = about["normalization"], str(about["specification"])
+        moments = (np.array(stored[key], np.float64) for key in ("mean", "deviation"))
+        normalization = Normalization(float(stored["unit"]), *moments)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise CheckpointError(f"{path}: damaged, or not a checkpoint ({error})") from None
     try:
-        network = Network(spec.parse(metadata["specification"], f"{path} (model)"))
+        network = Network(spec.parse(source, f"{path} (model)"))
     except SpecificationError as error:
         raise CheckpointError(f"{path}: its model cannot be used: {error}") from None
     channels = (network.input.channels,)
@@ -89,11 +86,10 @@ def load_parameters(path: Path, network: Network, tensors: dict[str, np.ndarray]
     network.parameters.load(tensors)
 
 
-def _metadata(data: bytes) -> dict[str, str]:
+def _about(data: bytes) -> dict:
     """The text beside the tensors: safetensors' reader of bytes gives the tensors alone."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 + length:
         raise ValueError("the file ends inside its header")
-    header = json.loads(data[8 : 8 + length])
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return metadata if isinstance(metadata, dict) else {}
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return dict(json.loads(metadata.get("cnncli", "{}")))

@@ -67,6 +67,7 @@ class Run:
         checkpoint.load_parameters(self.folder / runs.LAST, self.network, found.tensors)
         self.progress = Progress.of(found.progress)
         self.optimizer.load(found.tensors, self.progress.step)
+        runs.forget_after(self.folder, self.progress.step)
 
     def train(self, listener: Listener) -> dict:
         """Run to the end. Returns what `train --json` prints; raises DivergedError when the loss is not finite."""
@@ -81,10 +82,10 @@ class Run:
             for samples in self._batches(epoch, batch):
                 listener.stepped(self._step(epoch, samples))
                 images += len(samples)
-                if self._due():
-                    self.save(runs.LAST)
                 if p.step == self.total:
                     break
+                if self._due() and p.step % self.steps_per_epoch:  # at the end of an epoch: after its evaluation
+                    self.save(runs.LAST)
             seconds = time.perf_counter() - epoch_started
             record = self._end_epoch(epoch, seconds, p.step - first)
             listener.epoch_ended(record)
@@ -146,7 +147,7 @@ class Run:
             self.save(runs.BEST)
         runs.add_metrics(self.folder, record)
         number, unit = self.options.save_interval
-        if p.step >= self.total or (unit == "epoch" and (epoch + 1) % number == 0):
+        if p.step >= self.total or self._due() or (unit == "epoch" and (epoch + 1) % number == 0):
             self.save(runs.LAST)
         return record
 

@@ -49,6 +49,16 @@ def add_metrics(folder: Path, record: dict) -> None:
         os.fsync(file.fileno())
 
 
+def forget_after(folder: Path, step: int) -> None:
+    """Drop the lines of metrics that were written after `step`: a resumed run writes them again."""
+    path = folder / METRICS
+    if path.is_file():
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+        if len(kept) < len(lines):
+            write_atomically(path, b"".join(kept))
+
+
 def newest() -> Path:
     """The run in runs/ whose checkpoint was written last. Raises CheckpointError where there is none."""
     found = [(path.stat().st_mtime_ns, str(path.parent)) for path in HOME.glob(f"*/{LAST}") if path.is_file()]

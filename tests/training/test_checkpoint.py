@@ -1,0 +1,116 @@
+"""Checkpoints: what goes in comes out, what is damaged or of another network is one line."""
+
+import contextlib
+import errno
+import os
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from cnncli import spec
+from cnncli.datasets.batches import Normalization
+from cnncli.errors import CheckpointError
+from cnncli.network import Network
+from cnncli.training import checkpoint, files
+from cnncli.training.checkpoint import Checkpoint
+
+TINY = "name: tiny\ninput: {channels: 2, size: [3, 3]}\nlayers: [conv: {filters: 2, kernel: 3}, flatten, dense: 2]\n"
+
+
+def tiny(text=TINY, seed=0):
+    network = Network(spec.parse(text, "tiny.yaml"), seed=seed)
+    normalization = Normalization(255.0, np.array([0.25, 0.5]), np.array([1.0, 2.0]))
+    progress = {"step": 3, "best": 0.5, "tally": {}, "given": {}}
+    return Checkpoint(network, ("cat", "dög"), normalization, progress, network.parameters.save())
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    checkpoint.write(path, tiny())
+    return path
+
+
+def message(path):
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.read(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value)
+
+
+def test_what_is_written_is_read(written):
+    expected, found = tiny(), checkpoint.read(written)
+    assert found.network.specification == expected.network.specification
+    assert found.classes == ("cat", "dög")
+    assert found.progress == expected.progress
+    assert found.normalization.unit == 255
+    assert found.normalization.mean.tolist() == [0.25, 0.5]
+    assert np.array_equal(found.network.parameters.values, expected.network.parameters.values)
+    assert {name: t.shape for name, t in found.tensors.items()} == {
+        "0_conv.weight": (2, 2, 3, 3), "0_conv.bias": (2,), "2_dense.weight": (2, 2), "2_dense.bias": (2,),
+    }  # fmt: skip
+
+
+def test_two_writes_of_one_state_are_the_same_bytes(tmp_path, written):
+    checkpoint.write(tmp_path / "again.safetensors", tiny())
+    assert written.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+
+
+def test_every_truncation_is_one_line(written):
+    data = written.read_bytes()
+    for length in range(len(data)):
+        written.write_bytes(data[:length])
+        message(written)
+
+
+def test_every_flipped_byte_of_the_header_is_read_or_one_line(written):
+    data = written.read_bytes()
+    for i in range(8 + int.from_bytes(data[:8], "little")):
+        written.write_bytes(data[:i] + bytes([data[i] ^ 0x15]) + data[i + 1 :])
+        with contextlib.suppress(CheckpointError):  # anything else is a traceback to the user
+            checkpoint.read(written)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: t\ninput: {channels: 2, size: [3, 3]}\nlayers: [conv: {filters: 3, kernel: 3}, flatten, dense: 2]\n",
+         "is of another network: 0_conv.weight is float32 2x2x3x3, not float32 3x2x3x3"),
+        ("name: t\ninput: {channels: 2, size: [3, 3]}\nlayers: [flatten, dense: 2]\n",
+         "is of another network: it has no 1_dense.weight"),
+        ("name: t\ninput: {channels: 2, size: [3, 3]}\nlayers: [conv: {filters: 2, kernel: 3}, flatten, relu]\n",
+         "is of another network: this one has no 2_dense.bias"),
+    ],
+)  # fmt: skip
+def test_tensors_of_another_network(written, text, expected):
+    network, tensors = Network(spec.parse(text, "t.yaml")), checkpoint.read(written).tensors
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load_parameters(written, network, tensors)
+    assert str(caught.value) == f"{written}: {expected}"
+
+
+def test_other_files(tmp_path):
+    assert "No such file" in message(tmp_path / "missing.safetensors")
+    assert "Is a directory" in message(tmp_path)
+    other = tmp_path / "other.safetensors"
+    save_file({"a": np.zeros(3, np.float32)}, other)
+    assert "not a checkpoint of cnncli" in message(other)
+    other.write_bytes(b"")
+    assert "damaged" in message(other)
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace", "fdopen"])
+def test_a_failing_disk_leaves_the_file_before(tmp_path, monkeypatch, failing):
+    path = tmp_path / "file"
+    files.write_atomically(path, b"before")
+
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, failing, fail)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_atomically(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,188 @@
+"""The training loop: its losses against PyTorch's, its bits, its checkpoints."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from cnncli import datasets, kernels, spec
+from cnncli.errors import CnncliError, DataError, DivergedError
+from cnncli.network import Network
+from cnncli.training import checkpoint, runs
+from cnncli.training.loop import Listener, Run, check_classes
+
+# LeNet on the digits: PyTorch 2.13 in float64, from our first values (tests/peers/pinned_losses.py prints them)
+PINNED = [
+    2.69066269,
+    2.31114260,
+    2.03595679,
+    1.95558203,
+    1.82601872,
+    1.86408060,
+    1.53878870,
+    1.34803291,
+    1.34084488,
+    2.53403602,
+]
+
+SMALL = """
+name: small
+input: {channels: 1, size: [8, 8]}
+layers:
+  - conv: {filters: 4, kernel: 3, padding: same}
+  - relu
+  - max_pool: 2
+  - flatten
+  - dropout: 0.25
+  - dense: 10
+data: {augment: [flip, shift: 1]}
+train: {epochs: 3, batch_size: 100, optimizer: adam, schedule: {one_cycle: 0.4}, seed: 5}
+"""
+
+
+class Losses(Listener):
+    def __init__(self):
+        self.losses, self.records = [], []
+
+    def stepped(self, loss):
+        self.losses.append(loss)
+
+    def epoch_ended(self, record):
+        self.records.append(record)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return datasets.load("digits")
+
+
+def new_run(folder, dataset, *overrides, text=SMALL, shuffle=True):
+    specification = spec.parse(text, "small.yaml", overrides)
+    network = Network(specification, seed=specification.train.seed)
+    folder.mkdir(exist_ok=True)
+    return Run(
+        network, datasets.fit(dataset, network.input.axes, network.input.channels), folder, {"given": 1}, shuffle
+    )
+
+
+def weights(run):
+    return hashlib.sha256(run.network.parameters.values.tobytes()).hexdigest()
+
+
+def test_ten_losses_are_those_of_pytorch(tmp_path, digits):
+    specification = spec.read("lenet", ["train.schedule=constant", "train.max_steps=10", "train.epochs=1"])
+    network, heard = Network(specification), Losses()
+    run = Run(network, datasets.fit(digits, (28, 28), 1), tmp_path, {}, shuffle=False)
+    run.train(heard)
+    # float32 against float64: ten steps of a network whose largest sums have 400 terms
+    np.testing.assert_allclose(heard.losses, PINNED, rtol=2e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd: {nesterov: true, weight_decay: 0.001}", "adamw", "rmsprop"])
+def test_weights_do_not_depend_on_the_number_of_threads(tmp_path, digits, optimizer):
+    found = set()
+    for threads in range(1, kernels.most_threads() + 1):
+        kernels.set_threads(threads)
+        text = SMALL.replace(
+            "optimizer: adam", f"optimizer: {{{optimizer}}}" if ":" in optimizer else f"optimizer: {optimizer}"
+        )
+        run = new_run(tmp_path / str(threads), digits, text=text)
+        run.train(Listener())
+        found.add(weights(run))
+    kernels.set_threads(kernels.most_threads())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("stop", [1, 7, 15, 16, 44])
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, digits, stop):
+    whole, heard = new_run(tmp_path / "whole", digits), Losses()
+    result = whole.train(heard)
+    first = new_run(tmp_path / "cut", digits, "train.save_every=1")
+    steps = 0
+
+    class Stop(Listener):
+        def stepped(self, loss):
+            nonlocal steps
+            steps += 1
+            if steps > stop:  # the step was made, but not saved: as if the process had died
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first.train(Stop())
+    second, again = new_run(tmp_path / "cut", digits, "train.save_every=1"), Losses()
+    second.restore(checkpoint.read(tmp_path / "cut" / runs.LAST))
+    assert second.progress.step == stop
+    resumed = second.train(again)
+    assert weights(second) == weights(whole)
+    assert again.losses == heard.losses[stop:]
+    last, expected = again.records[-1], heard.records[-1]
+    assert {k: last[k] for k in last if "second" not in k} == {k: expected[k] for k in expected if "second" not in k}
+    assert resumed["best_test_accuracy"] == result["best_test_accuracy"]
+
+
+def test_a_run_learns_the_digits_and_leaves_its_records(tmp_path, digits):
+    run = new_run(tmp_path, digits, "train.epochs=12", "data.augment=[]", "train.optimizer.adam.lr=0.01")
+    result = run.train(Listener())
+    assert result["test_accuracy"] > 0.9
+    assert result["best_test_accuracy"] >= result["test_accuracy"]
+    lines = [json.loads(line) for line in (tmp_path / runs.METRICS).read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 13))
+    assert lines[-1]["step"] == 12 * 15 == result["epochs"] * 15
+    assert lines[-1]["test_accuracy"] == result["test_accuracy"]
+    best = checkpoint.read(tmp_path / runs.BEST)
+    assert best.progress["best"] == result["best_test_accuracy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [runs.BEST, runs.LAST, runs.METRICS]
+
+
+def test_no_epochs_write_the_first_checkpoint(tmp_path, digits):
+    run = new_run(tmp_path, digits, "train.epochs=0")
+    before = weights(run)
+    assert run.train(Listener())["test_accuracy"] is None
+    assert checkpoint.read(tmp_path / runs.LAST).progress["step"] == 0
+    assert weights(run) == before
+
+
+def test_max_steps_end_an_epoch_early(tmp_path, digits):
+    heard = Losses()
+    result = new_run(tmp_path, digits, "train.max_steps=17").train(heard)
+    assert len(heard.losses) == 17
+    assert [record["step"] for record in heard.records] == [15, 17]
+    assert result["epochs"] == 2
+
+
+def test_without_shuffling_every_epoch_has_the_same_order(tmp_path, digits):
+    run = new_run(tmp_path, digits, shuffle=False)
+    assert np.concatenate(list(run._batches(1, 0))).tolist() == list(range(1442))
+    run = new_run(tmp_path, digits)
+    first, second = (np.concatenate(list(run._batches(epoch, 0))) for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(1442))
+    assert first.tolist() != second.tolist()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path, digits):
+    run = new_run(tmp_path, digits, "train.optimizer.adam.lr=1e30", "train.schedule=constant", "train.save_every=1")
+    with pytest.raises(DivergedError, match=r"the loss became .* in step \d+ of epoch 1: try a smaller --lr"):
+        run.train(Listener())
+    found = checkpoint.read(tmp_path / runs.LAST)
+    assert found.progress["step"] == run.progress.step
+
+
+def test_more_classes_than_outputs_are_refused(digits):
+    network = Network(spec.parse(SMALL.replace("dense: 10", "dense: 9"), "small.yaml"))
+    with pytest.raises(DataError, match="has 10 classes, the model ends in 9 outputs"):
+        check_classes(network, digits)
+
+
+def test_run_folders_are_new_and_never_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [runs.create(None, "lenet-digits").as_posix() for _ in range(3)] == [
+        f"runs/lenet-digits-{i}" for i in (1, 2, 3)
+    ]
+    taken = runs.create(tmp_path / "mine", "x")
+    (taken / "file").write_text("kept")
+    with pytest.raises(CnncliError, match="is not empty"):
+        runs.create(taken, "x")
+    with pytest.raises(CnncliError, match="is not a folder"):
+        runs.create(taken / "file", "x")
+    assert (taken / "file").read_text() == "kept"

@@ -1,0 +1,64 @@
+"""Warming up: afterwards nothing is left to compile."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cnncli.layers import LAYERS
+from cnncli.layers.losses import LOSSES
+from cnncli.training.warming import network_of_all
+
+# In a process of its own, because other tests compile kernels too.
+TRAIN_THE_ZOO_WARM = """
+import json, sys
+import numpy as np
+from cnncli import datasets, spec
+from cnncli.datasets.batches import Feeder, Normalization
+from cnncli.layers.losses import probabilities
+from cnncli.network import Network
+from cnncli.training.metrics import evaluate
+from cnncli.training.optimizers import Optimizer
+from cnncli.training.warming import warm
+
+def compiled():
+    modules = [module for name, module in sys.modules.items() if name.startswith("cnncli.kernels.")]
+    kernels = {value for module in modules for value in vars(module).values() if hasattr(value, "signatures")}
+    return {f"{k.py_func.__module__}.{k.py_func.__name__}": len(k.signatures) for k in kernels}
+
+warm()
+before = compiled()
+for name, _ in spec.models():
+    specification = spec.read(name)
+    network, shape = Network(specification), specification.input
+    images = np.zeros((4, 1, *shape.size, shape.channels), np.uint8)
+    split = datasets.Split(images, np.arange(4))
+    feeder = Feeder(split, Normalization.of(split, "mean_std"), np.float32, (spec.Shift(pixels=1), spec.Flip()))
+    plan = network.plan(4, training=True)
+    feeder.fill(plan, np.arange(4), 1)
+    plan.draw(1)
+    plan.forward()
+    plan.backward()
+    Optimizer(specification.train.optimizer, network.parameters, network.arena).update(0.1)
+    evaluate(network, feeder, tuple("0123"), 2)
+    probabilities(specification.loss, plan.output)
+after = compiled()
+print(json.dumps({"cold": [k for k, n in before.items() if not n], "new": [k for k in after if after[k] != before[k]]}))
+"""
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_network_holds_every_kind_of_layer(loss):
+    specification = network_of_all(loss)
+    assert {entry.kind for entry in specification.layers} == set(LAYERS)
+    assert specification.loss == loss
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
+def test_every_kernel_is_compiled_and_the_zoo_needs_no_other():
+    command = [sys.executable, "-W", "error", "-c", TRAIN_THE_ZOO_WARM]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.stderr == ""
+    assert json.loads(ended.stdout) == {"cold": [], "new": []}
