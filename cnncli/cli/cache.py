@@ -44,7 +44,7 @@ def info(as_json):
         options.print_json(result)
     else:
         pairs = {"folder": result["folder"], "kernels": f"{result['entries']}, {_mega(result['bytes'])}"}
-        others = f"{len(stale)} folders of other versions, {_mega(result['stale_bytes'])}"
+        others = f"{_many(len(stale))} of other versions, {_mega(result['stale_bytes'])}"
         options.print_pairs({**pairs, "stale": others if stale else "none"})
 
 
@@ -89,7 +89,7 @@ def clear(stale, as_json):
     if as_json:
         options.print_json({"home": str(kernels.cache_home()), "folders": len(removed), "bytes": freed})
     else:
-        click.echo(f"{kernels.cache_home()}: removed {len(removed)} folders, {_mega(freed)}")
+        click.echo(f"{kernels.cache_home()}: removed {_many(len(removed))}, {_mega(freed)}")
 
 
 def _folders() -> list[Path]:
@@ -111,6 +111,10 @@ def _measure() -> dict:
 
 def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _many(folders: int) -> str:
+    return f"{folders} folder{'' if folders == 1 else 's'}"
 
 
 def _mega(count: int) -> str:

@@ -1,0 +1,67 @@
+"""`cnncli datasets`."""
+
+import json
+
+import pytest
+
+from cnncli.datasets import DATASETS
+from cnncli.datasets.idx import FILES
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """An empty folder in place of the user's own."""
+    monkeypatch.setenv("CNNCLI_DATA", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def put(folder):
+    """Files of the right names, which are all that the list looks for."""
+    folder.mkdir(parents=True)
+    for name in FILES:
+        (folder / f"{name}.gz").write_bytes(b"")
+
+
+def folders(run, *arguments) -> dict:
+    found = json.loads(run("datasets", "--json", *arguments).out)["datasets"]
+    return {entry["name"]: entry["folder"] for entry in found}
+
+
+def test_table_lists_the_catalogue(run):
+    ended = run("datasets")
+    assert (ended.code, ended.err) == (0, "")
+    for name, entry in DATASETS.items():
+        assert f"\n{name} " in ended.out
+        assert entry.title in ended.out
+        assert entry.licence in ended.out
+    assert "60,000 + 10,000 samples of 1x28x28 in 10 classes" in ended.out
+    assert ended.out.count("not downloaded") == len(DATASETS) - 1  # the digits are bundled
+    assert not any(line.endswith(" ") for line in ended.out.splitlines())
+
+
+def test_json_has_every_column(run):
+    entry = json.loads(run("datasets", "--json").out)["datasets"][0]
+    assert entry["name"] == "digits"
+    assert (entry["train"], entry["test"], entry["input"], entry["bundled"]) == (1442, 355, [1, 8, 8], True)
+    assert entry["classes"] == [str(digit) for digit in range(10)]
+    assert entry["title"]
+    assert entry["licence"]
+
+
+def test_downloaded_in_the_users_folder(run, home):
+    assert folders(run)["mnist"] is None
+    put(home / "mnist")
+    assert folders(run)["mnist"] == str(home / "mnist")
+    assert folders(run)["fashion-mnist"] is None
+    assert str(home / "mnist") in run("datasets").out
+
+
+def test_downloaded_in_a_named_folder(run, tmp_path):
+    put(tmp_path / "mine" / "fashion-mnist")
+    assert folders(run, "--data-dir", tmp_path / "mine")["fashion-mnist"] == str(tmp_path / "mine" / "fashion-mnist")
+
+
+def test_incomplete_is_not_downloaded(run, home):
+    put(home / "mnist")
+    (home / "mnist" / f"{FILES[0]}.gz").unlink()
+    assert folders(run)["mnist"] is None

@@ -1,0 +1,103 @@
+"""Summaries: what a network holds, costs and sees, against counts by hand and against what training allocates."""
+
+import pytest
+
+from cnncli import spec
+from cnncli.network import Network
+from cnncli.pictures.summary import SLOTS, summarize
+from cnncli.training import optimizers
+
+LENET_PARAMETERS = {
+    "0_conv": 5 * 5 * 1 * 6 + 6,
+    "3_conv": 5 * 5 * 6 * 16 + 16,
+    "7_dense": 400 * 120 + 120,
+    "9_dense": 120 * 84 + 84,
+    "11_dense": 84 * 10 + 10,
+}
+LENET_MULTIPLY_ADDS = {
+    "0_conv": 28 * 28 * 5 * 5 * 1 * 6,  # at each of 28 x 28 pixels, 5 x 5 of 1 channel for each of 6 filters: 117,600
+    "3_conv": 10 * 10 * 5 * 5 * 6 * 16,  # 240,000
+    "7_dense": 400 * 120,  # 16 channels of 5 x 5
+    "9_dense": 120 * 84,
+    "11_dense": 84 * 10,
+}
+# a convolution of 5 adds 4 pixels times the distance of two neighbours, which each pooling by 2 doubles
+LENET_FIELDS = {"0_conv": 5, "2_max_pool": 5 + 1, "3_conv": 6 + 4 * 2, "5_max_pool": 14 + 1 * 2, "6_flatten": 16}
+
+
+def of(layers: str, size="[32, 32]", batch=1):
+    text = f"input: {{channels: 1, size: {size}}}\nlayers:\n{layers}"
+    return summarize(spec.parse(text, "test.yaml"), batch)
+
+
+def fields(layers: str, size="[32, 32]"):
+    return [row.field for row in of(layers, size).rows]
+
+
+def test_lenet_parameters():
+    found = summarize(spec.read("lenet"))
+    assert {row.path: row.parameters for row in found.rows if row.parameters} == LENET_PARAMETERS
+    assert found.parameters == sum(LENET_PARAMETERS.values()) == 61_706
+
+
+def test_lenet_multiply_adds():
+    found = summarize(spec.read("lenet"))
+    assert {row.path: row.multiply_adds for row in found.rows if row.multiply_adds} == LENET_MULTIPLY_ADDS
+    assert found.multiply_adds == sum(LENET_MULTIPLY_ADDS.values()) == 416_520
+
+
+def test_lenet_receptive_fields():
+    found = {row.path: row.field for row in summarize(spec.read("lenet")).rows}
+    assert {path: found[path] for path in LENET_FIELDS} == {path: (n, n) for path, n in LENET_FIELDS.items()}
+    assert found["7_dense"] == found["11_dense"] == (28, 28)  # behind a dense layer the whole input
+
+
+def test_lenet_shapes_and_windows():
+    rows = {row.path: row for row in summarize(spec.read("lenet")).rows}
+    assert [str(rows[path].output) for path in ("0_conv", "5_max_pool", "11_dense")] == ["6x28x28", "16x5x5", "10"]
+    assert (rows["5_max_pool"].window, rows["5_max_pool"].stride) == ((2, 2), (2, 2))
+    assert (rows["1_relu"].window, rows["7_dense"].stride) == (None, None)
+
+
+def test_field_of_strides_and_dilation():
+    assert fields("  - conv: {filters: 1, kernel: 3, stride: 2}\n  - conv: {filters: 1, kernel: 3}\n") == [
+        (3, 3),
+        (3 + 2 * 2, 3 + 2 * 2),
+    ]
+    assert fields("  - conv: {filters: 1, kernel: 3, dilation: 4}\n") == [(9, 9)]
+
+
+def test_field_has_the_axes_of_the_input():
+    assert fields("  - conv: {filters: 1, kernel: [3, 5]}\n") == [(3, 5)]
+    assert fields("  - conv: {filters: 1, kernel: 7}\n  - flatten\n", "[32]") == [(7,), (7,)]
+    assert fields("  - max_pool: 2\n  - max_pool: 2\n", "[8, 8, 8]") == [(2, 2, 2), (4, 4, 4)]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in spec.models()])
+def test_memory_is_what_training_allocates(name):
+    specification = spec.read(name)
+    batch_size = 3
+    found = summarize(specification, batch_size)
+    network = Network(specification)
+    memory = network.plan(batch_size, training=True).memory
+    arrays = [buffer.array for buffer in (*memory.values, *memory.gradients) if buffer is not None]
+    assert found.activation_memory == sum({a.ctypes.data: a.nbytes for a in arrays}.values())
+    assert found.parameters == network.parameters.count
+    slots = len(optimizers.SLOTS[specification.train.optimizer.kind])
+    assert found.weight_memory == 4 * (2 + slots) * network.parameters.count
+
+
+def test_slots_are_the_optimizers():
+    assert {kind: len(names) for kind, names in optimizers.SLOTS.items()} == SLOTS
+    assert set(SLOTS) == set(spec.OPTIMIZERS)
+
+
+def test_batch_size_is_the_models_unless_given():
+    assert summarize(spec.read("lenet")).batch_size == 64
+    assert summarize(spec.read("lenet"), 128).activation_memory == 2 * summarize(spec.read("lenet")).activation_memory
+
+
+def test_network_that_fits_no_memory():
+    found = of("  - flatten\n  - dense: 65536\n  - dense: 65536\n", "[256, 256]", batch=10**6)
+    assert found.parameters == 2 * (65536 * 65536 + 65536)
+    assert found.weight_memory == 4 * 3 * found.parameters
