@@ -21,6 +21,8 @@ class Progress(Listener):
             return
         count = f"{network.parameters.count:,} parameters"
         click.echo(f"{network.specification.name}: {count}, {kernels.threads()} threads, into {folder}", err=True)
+        if not kernels.cached():
+            click.echo("compiling kernels, once for this machine and version: some 15 seconds", err=True)
         if done:
             click.echo(f"going on after step {done} of {epochs * steps_per_epoch}", err=True)
         if self.verbose:

@@ -64,6 +64,11 @@ def compile_seconds() -> float:
     return _compilations.duration if _compilations.done else 0.0
 
 
+def cached() -> bool:
+    """Whether the cache holds any kernel: without one, the first step compiles them."""
+    return any(CACHE.glob("*/*.nbi"))
+
+
 def versions() -> dict[str, str]:
     """The versions of what compiles the kernels."""
     return {"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__}

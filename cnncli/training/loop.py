@@ -172,6 +172,6 @@ def check_classes(network: Network, dataset: Dataset) -> None:
     """Raise DataError where a network has fewer outputs than the data set has classes."""
     if network.output.channels < len(dataset.classes):
         raise DataError(
-            f"{dataset.name}: has {len(dataset.classes)} classes, the model ends in {network.output.channels} outputs: "
-            f"set the last dense layer to {len(dataset.classes)}"
+            f"{dataset.name}: has labels 0 .. {len(dataset.classes) - 1}, the model ends in {network.output.channels} "
+            f"outputs: set its last dense layer to {len(dataset.classes)}"
         )
