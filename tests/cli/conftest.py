@@ -17,8 +17,10 @@ class Ended:
 
 
 @pytest.fixture
-def run(capsys):
+def run(capsys, monkeypatch):
     """A function that runs a command and returns an Ended."""
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):  # they make rich take any output for a terminal
+        monkeypatch.delenv(name, raising=False)
 
     def call(*arguments) -> Ended:
         capsys.readouterr()
