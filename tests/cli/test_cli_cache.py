@@ -68,6 +68,7 @@ def test_empty(run, tmp_path, monkeypatch):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # the wrapping products of `mix`, with NUMBA_DISABLE_JIT=1
 def test_warm(run):
     ended = run("cache", "warm", "--json")
     assert ended.code == 0
