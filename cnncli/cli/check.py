@@ -5,7 +5,7 @@ import sys
 import click
 
 from cnncli.cli import options
-from cnncli.errors import CnncliError
+from cnncli.errors import CnncliError, SpecificationError
 
 
 @click.command("check")
@@ -40,14 +40,17 @@ def command(files, overrides, as_json):
 
 def _check(file: str, overrides: tuple[str, ...]) -> dict:
     from cnncli import spec
-    from cnncli.pictures.summary import summarize
+    from cnncli.network import Network
 
-    summary = summarize(spec.read(file, overrides))
+    try:
+        network = Network(spec.read(file, overrides))
+    except MemoryError:
+        raise SpecificationError(f"{file}: its parameters do not fit into memory (see: cnncli summary)") from None
     return {
-        "layers": len(summary.rows),
-        "parameters": summary.parameters,
-        "input": str(summary.input),
-        "output": str(summary.output),
+        "layers": len(network.nodes),
+        "parameters": network.parameters.count,
+        "input": str(network.input),
+        "output": str(network.output),
     }
 
 
@@ -55,5 +58,6 @@ def _print(result: dict) -> None:
     if not result["ok"]:
         click.echo(f"error: {result['error']}", err=True)
         return
-    counts = f"{result['layers']} layers, {result['parameters']:,} parameters"
+    layers = f"{result['layers']} layer{'' if result['layers'] == 1 else 's'}"
+    counts = f"{layers}, {result['parameters']:,} parameters"
     click.echo(f"{result['file']}: ok, {counts}, {result['input']} -> {result['output']}")

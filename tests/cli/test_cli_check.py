@@ -41,6 +41,23 @@ def test_all_files_are_checked(run, files):
     assert len(errors) == 3
 
 
+def test_end_that_is_not_flat(mistake, files):
+    (files / "end.yaml").write_text("".join(GOOD.splitlines(keepends=True)[:3]))
+    code, line = mistake("check", "end.yaml")
+    assert code == 2
+    assert line.startswith("error: end.yaml:3: layer 0_conv (conv): ")
+    assert "flatten" in line
+
+
+def test_network_that_fits_no_memory(run, files):
+    layers = "  - flatten\n" + "  - dense: 65536\n" * 2
+    (files / "huge.yaml").write_text(f"input: {{channels: 1, size: [65536, 65536, 65536]}}\nlayers:\n{layers}")
+    ended = run("check", "huge.yaml", "good.yaml")
+    assert ended.code == 2
+    assert "do not fit into memory" in ended.err
+    assert ended.out.startswith("good.yaml: ok")
+
+
 def test_overrides(run, mistake, files):
     assert "1x8x8 -> 4" in run("check", "good.yaml", "--set", "layers[2].dense.units=4").out
     code, line = mistake("check", "good.yaml", "--set", "layers[0].conv.kernel=0")
