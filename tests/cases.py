@@ -1,0 +1,283 @@
+"""The one table of layer cases that drives the generic tests, and each kind's definition in terms of `naive`.
+
+A new layer adds its rows and its definition here; `test_layers` fails while one of them is missing.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import naive
+import numpy as np
+
+from cnncli.layers import LAYERS, Layer, Shape
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer with its `options` for `images` samples of `channels` x `axes`, (length), (height, width) or so."""
+
+    kind: str
+    channels: int
+    axes: tuple[int, ...]
+    options: dict[str, Any]
+    images: int = 2
+
+    @property
+    def layer(self) -> Layer:
+        return LAYERS[self.kind](**self.options)
+
+    @property
+    def shape(self) -> Shape:
+        return Shape((1,) * (3 - len(self.axes)) + self.axes, self.channels, len(self.axes))
+
+    @property
+    def id(self) -> str:
+        size = "x".join(str(n) for n in (self.images, self.channels, *self.axes))
+        chosen = [f"{key}={value}".replace(" ", "") for key, value in self.options.items()]
+        return "-".join([self.kind, size, *chosen])
+
+
+def conv(channels, axes, filters, kernel=3, images=2, **options):
+    return Case("conv", channels, axes, {"filters": filters, "kernel": kernel, **options}, images)
+
+
+def pool(kind, channels, axes, size, images=2, **options):
+    return Case(kind, channels, axes, {"size": size, **options}, images)
+
+
+CONV = [
+    # the networks that people train first
+    conv(1, (28, 28), 6, 5, padding="same"),
+    conv(6, (14, 14), 16, 5),
+    conv(3, (9, 13), 32, 3, padding="same"),
+    conv(3, (12, 12), 8, 7, stride=2, padding="same"),
+    # 1x1 kernels, 1x1 maps, one number
+    conv(1, (1, 1), 1, 1, images=1),
+    conv(16, (7, 7), 32, 1),
+    conv(5, (4, 4), 8, 1, stride=2),
+    conv(6, (10, 10), 8, 1, stride=3),
+    conv(8, (1, 1), 8, 3, padding="same"),
+    conv(17, (1, 1), 5, 3, padding=1, images=5),
+    conv(64, (1, 1), 10, 1, images=3, bias=False),
+    # channels below, at and above a vector or two, on either side
+    conv(5, (3, 4), 6, 3, padding="same"),
+    conv(6, (4, 3), 5, 2),
+    conv(8, (3, 3), 15, 3, padding=1),
+    conv(15, (3, 3), 8, 2, padding="same"),
+    conv(16, (3, 5), 17, 3, padding="same"),
+    conv(17, (4, 4), 16, 3),
+    conv(31, (3, 3), 32, 3, padding="same"),
+    conv(32, (3, 4), 31, 2),
+    conv(33, (3, 3), 40, 3, padding="same"),
+    conv(40, (4, 3), 33, 3, stride=2, padding=1),
+    conv(48, (3, 3), 64, 2),
+    conv(64, (3, 3), 48, 3, padding="same"),
+    # rows of 1, 7, 13, 28 and 29 pixels
+    conv(2, (5, 1), 4, [3, 1]),
+    conv(3, (4, 1), 7, 3, padding="same"),
+    conv(4, (2, 13), 16, [1, 3], padding="same"),
+    conv(2, (2, 28), 5, [2, 5], padding="same"),
+    conv(7, (2, 29), 8, [1, 4]),
+    conv(16, (7, 7), 16, 3, padding="same"),
+    conv(4, (7, 7), 12, 7),
+    # even kernels, full padding, padding of each side its own, windows that lie in the padding alone
+    conv(3, (8, 8), 4, 2, padding="same"),
+    conv(5, (7, 7), 6, 4, padding="same"),
+    conv(4, (9, 9), 8, 4, stride=2, padding="same"),
+    conv(2, (5, 6), 3, 3, padding="full"),
+    conv(8, (4, 4), 16, 4, padding="full"),
+    conv(3, (5, 4), 4, 3, stride=2, padding="full"),
+    conv(4, (6, 5), 6, 3, padding=[[0, 2], [3, 1]]),
+    conv(15, (6, 5), 6, 3, padding=[[2, 0], [0, 1]]),
+    conv(3, (7, 7), 5, [3, 2], stride=[2, 1], padding=[[1, 0], [0, 2]]),
+    conv(2, (4, 4), 3, 2, padding=[[3, 0], [0, 4]]),
+    conv(20, (4, 4), 9, 2, padding=[[3, 0], [0, 4]]),
+    # strides below and above the kernel, different along the axes, that leave rows of the input unread
+    conv(3, (11, 11), 5, 2, stride=3),
+    conv(18, (11, 8), 5, 2, stride=[4, 3]),
+    conv(15, (9, 9), 16, 3, stride=2, padding="same"),
+    conv(16, (8, 8), 31, 3, stride=2, padding=1),
+    conv(4, (7, 9), 6, 3, stride=[1, 2]),
+    conv(4, (9, 7), 6, [2, 3], stride=[2, 1], padding="same"),
+    conv(2, (10, 11), 4, 5, stride=[3, 2], padding=2),
+    # dilation
+    conv(3, (9, 9), 4, 3, dilation=2),
+    conv(16, (7, 8), 5, 3, dilation=[1, 2], padding="same"),
+    conv(5, (8, 7), 16, 3, dilation=[2, 1], padding="same"),
+    conv(4, (10, 10), 6, 3, dilation=3, stride=2, padding="same"),
+    conv(2, (6, 6), 3, 2, dilation=4, padding="full"),
+    # groups and depthwise, with a multiplier, strides and dilation
+    conv(8, (5, 5), 16, 3, groups=2, padding="same"),
+    conv(6, (5, 4), 9, 2, groups=3),
+    conv(16, (7, 7), 16, 3, groups=4, stride=2, padding=1),
+    conv(12, (6, 6), 20, 3, groups=2, dilation=2, padding="same"),
+    conv(36, (3, 3), 68, 1, groups=2),
+    conv(16, (5, 5), 16, 3, groups=16, padding="same"),
+    conv(17, (5, 5), 17, 3, groups=17, stride=2, padding=1),
+    conv(5, (6, 7), 15, 3, groups=5, padding="same"),
+    # many images, a lone one, no bias
+    conv(3, (5, 5), 4, 3, images=40),
+    conv(16, (2, 2), 16, 2, images=70, bias=False),
+    conv(4, (12, 12), 20, 3, images=1, padding="same", bias=False),
+    # one dimension
+    conv(1, (28,), 4, 5),
+    conv(3, (13,), 8, 3, stride=2, padding="same"),
+    conv(4, (16,), 6, 3, dilation=4, padding="full"),
+    conv(16, (9,), 16, 3, dilation=2, padding=[[4, 0]]),
+    conv(6, (29,), 6, 4, groups=2, padding=[[1, 2]]),
+    conv(2, (1,), 3, 1, images=1),
+    # three dimensions
+    conv(1, (4, 5, 6), 3, 3),
+    conv(2, (3, 4, 5), 5, [1, 2, 3], stride=[1, 2, 1], padding="same"),
+    conv(3, (4, 4, 4), 8, 3, padding=1),
+    conv(16, (3, 3, 3), 17, 2, stride=2, padding="same"),
+    conv(2, (2, 3, 3), 3, 3, padding="full"),
+    conv(4, (5, 4, 4), 6, [3, 2, 2], groups=2, dilation=[2, 1, 1], padding=[[0, 1], [1, 0], 1]),
+    conv(5, (6, 2, 2), 4, [4, 1, 1], stride=[2, 1, 1]),
+]
+
+POOL = [
+    (6, (12, 12), 2, {}),
+    (16, (7, 7), 2, {}),  # the last row and column are in no window
+    (5, (9, 8), 3, {"stride": 2}),
+    (17, (7, 7), 3, {"stride": 2, "padding": 1}),
+    (33, (5, 5), 3, {"stride": 1, "padding": "same"}),
+    (8, (7, 7), 7, {}),
+    (1, (4, 5), [4, 5], {}),
+    (3, (8, 8), 2, {"stride": 3}),
+    (4, (6, 6), 1, {"stride": 2}),
+    (2, (5, 5), 3, {"stride": 1, "padding": "full"}),
+    (9, (6, 5), [2, 3], {"stride": [1, 2], "padding": [[0, 1], [2, 0]]}),
+    (31, (4, 1), [2, 1], {}),
+    (40, (1, 1), 1, {}),
+    (6, (28,), 4, {}),
+    (3, (9,), 3, {"stride": 2, "padding": [[1, 0]]}),
+    (4, (4, 5, 6), 2, {}),
+    (2, (3, 4, 4), [3, 2, 2], {"stride": [1, 2, 1], "padding": [1, 0, 1]}),
+]
+
+MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
+
+# inputs, units, images
+DENSE = [(1, 1, 1), (5, 6, 3), (84, 10, 2), (10, 84, 2), (17, 33, 5), (64, 48, 64), (33, 40, 13), (128, 8, 33)]
+DENSE += [(300, 16, 1), (31, 15, 4), (32, 17, 6)]
+
+CASES = [
+    *CONV,
+    *(pool("max_pool", channels, axes, size, **options) for channels, axes, size, options in POOL),
+    *(pool("avg_pool", channels, axes, size, **options) for channels, axes, size, options in POOL),
+    *(
+        pool("avg_pool", channels, axes, size, count_padding=True, **options)
+        for channels, axes, size, options in POOL[3:11]
+    ),
+    *(Case("dense", c_in, (), {"units": units}, images) for c_in, units, images in DENSE),
+    Case("dense", 20, (), {"units": 5, "bias": False}, 7),
+    *(Case("flatten", channels, axes, {}, 3) for channels, axes in MAPS),
+    *(Case(kind, *where, {}, 3) for kind in ("relu", "gelu", "sigmoid", "tanh") for where in MAPS),
+    *(Case("leaky_relu", *where, options, 3) for where in MAPS for options in ({}, {"alpha": 0.25})),
+    *(Case("elu", *where, options, 3) for where in MAPS for options in ({}, {"alpha": 0.5})),
+    Case("leaky_relu", 4, (3, 3), {"alpha": 0.0}),
+    Case("elu", 4, (3, 3), {"alpha": 0.0}),
+    *(Case("dropout", *where, {}, 3) for where in MAPS),
+    *(Case("dropout", 6, (4, 4), {"rate": rate}, 3) for rate in (0.1, 0.75, 0.0)),
+]
+
+
+def window_options(case, size):
+    """(size, stride, dilation, padding) of a window layer, each with a value for every axis."""
+    rank, options = len(case.axes), case.options
+
+    def per_axis(value):
+        return [value] * rank if isinstance(value, int) else list(value)
+
+    kernel, stride = per_axis(options[size]), per_axis(options.get("stride", 1 if size == "kernel" else options[size]))
+    dilation, padding = per_axis(options.get("dilation", 1)), options.get("padding", "valid")
+    if padding == "same":
+        pairs = [naive.same_padding(*axis) for axis in zip(case.axes, kernel, stride, dilation, strict=True)]
+    elif padding == "full":
+        pairs = [((k - 1) * d, (k - 1) * d) for k, d in zip(kernel, dilation, strict=True)]
+    else:
+        pairs = [(p, p) if isinstance(p, int) else tuple(p) for p in per_axis(0 if padding == "valid" else padding)]
+    return kernel, stride, dilation, pairs
+
+
+def define_conv(case, x, parameters):
+    _, stride, dilation, padding = window_options(case, "kernel")
+    groups = case.options.get("groups", 1)
+    w = parameters["weight"]
+
+    def backward(dy):
+        dx, dw, db = naive.convolution_gradients(dy, x, w, stride, padding, dilation, groups)
+        return dx, {"weight": dw, "bias": db}
+
+    return naive.convolution(x, w, parameters.get("bias"), stride, padding, dilation, groups), backward
+
+
+def define_dense(case, x, parameters):
+    def backward(dy):
+        dx, dw, db = naive.dense_gradients(dy, x, parameters["weight"])
+        return dx, {"weight": dw, "bias": db}
+
+    return naive.dense(x, parameters["weight"], parameters.get("bias")), backward
+
+
+def define_max_pool(case, x, parameters):
+    size, stride, _, padding = window_options(case, "size")
+    y, chosen = naive.max_pool(x, size, stride, padding)
+    return y, lambda dy: (naive.max_pool_gradient(dy, x, chosen), {})
+
+
+def define_avg_pool(case, x, parameters):
+    size, stride, _, padding = window_options(case, "size")
+    counted = case.options.get("count_padding", False)
+    y = naive.average_pool(x, size, stride, padding, counted)
+    return y, lambda dy: (naive.average_pool_gradient(dy, x, size, stride, padding, counted), {})
+
+
+def define_flatten(case, x, parameters):
+    return x.reshape(len(x), -1), lambda dy: (dy.reshape(x.shape), {})
+
+
+def define_activation(case, x, parameters):
+    alpha = case.options.get("alpha", {"leaky_relu": 0.01, "elu": 1.0}.get(case.kind, 0.0))
+    y = naive.activation(case.kind, x, alpha)
+    return y, lambda dy: (naive.activation_gradient(case.kind, dy, x, alpha), {})
+
+
+def define_dropout(case, x, parameters):
+    """`kept` is 1 where an element survives: what survives is random, what is done with it is not."""
+    factor = parameters["kept"] / (1 - case.options.get("rate", 0.5))
+    return x * factor, lambda dy: (dy * factor, {})
+
+
+# kind -> (case, x, parameters) -> (y, backward), backward(dy) -> (dx, gradients), all in the order of files
+DEFINITIONS = {
+    "conv": define_conv,
+    "dense": define_dense,
+    "max_pool": define_max_pool,
+    "avg_pool": define_avg_pool,
+    "flatten": define_flatten,
+    "dropout": define_dropout,
+    **dict.fromkeys(naive.ACTIVATIONS, define_activation),
+}
+
+
+def power_of_two(value) -> bool:
+    return value == 0 or math.frexp(value)[0] == 0.5
+
+
+def is_exact(case) -> bool:
+    """Whether small integers give a result without a rounding error, whatever the order of the sums."""
+    if case.kind == "leaky_relu":
+        return power_of_two(case.options.get("alpha", 0.01))
+    if case.kind == "dropout":
+        return power_of_two(1 - case.options.get("rate", 0.5))
+    if case.kind == "avg_pool":
+        size, stride, _, padding = window_options(case, "size")
+        share = naive.average_pool(np.ones((1, 1, *case.axes)), size, stride, padding, count_padding=True)
+        counts = (
+            {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
+        )
+        return all(map(power_of_two, counts))
+    return case.kind in ("conv", "dense", "max_pool", "flatten", "relu")

@@ -1,0 +1,250 @@
+"""Slow, obvious definitions of every operation, from the textbooks: what the kernels are compared with.
+
+Arrays are as the field has them: activations (images, channels, *axes) with one, two or three axes, weights
+(out, in, *kernel). Padding is a pair (before, after) for each axis. Nothing here is taken from the package.
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+
+def places(sizes):
+    """All index tuples of an array of `sizes`, in C order."""
+    return itertools.product(*map(range, sizes))
+
+
+def same_padding(size, kernel, stride, dilation):
+    """The padding that gives ceil(size / stride) outputs, the odd zero after."""
+    total = max(0, (math.ceil(size / stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)
+    return total // 2, total - total // 2
+
+
+def output_sizes(sizes, kernel, stride, dilation, padding):
+    """How many windows fit along each axis (Goodfellow et al. 2016, section 9.5)."""
+    return tuple(
+        (n + sum(p) - (k - 1) * d - 1) // s + 1
+        for n, k, s, d, p in zip(sizes, kernel, stride, dilation, padding, strict=True)
+    )
+
+
+def pad(x, padding, value=0.0):
+    return np.pad(x, [(0, 0), (0, 0), *padding], constant_values=value)
+
+
+def unpad(x, padding):
+    inside = (slice(before, x.shape[2 + i] - after) for i, (before, after) in enumerate(padding))
+    return x[(slice(None), slice(None), *inside)]
+
+
+def ungrouped(w, groups):
+    """Grouped weights as those of one group: zeros between channels of different groups."""
+    c_out, c_in = w.shape[0] // groups, w.shape[1]
+    whole = np.zeros((w.shape[0], c_in * groups, *w.shape[2:]), w.dtype)
+    for g in range(groups):
+        whole[g * c_out : (g + 1) * c_out, g * c_in : (g + 1) * c_in] = w[g * c_out : (g + 1) * c_out]
+    return whole
+
+
+def grouped(whole, groups):
+    """The blocks of `ungrouped` weights that are not always zero."""
+    c_out, c_in = whole.shape[0] // groups, whole.shape[1] // groups
+    blocks = [whole[g * c_out : (g + 1) * c_out, g * c_in : (g + 1) * c_in] for g in range(groups)]
+    return np.concatenate(blocks)
+
+
+def tap_source(p, t, stride, dilation):
+    """Which element of the padded input output pixel `p` sees through tap `t`."""
+    return tuple(i * s + k * d for i, s, k, d in zip(p, stride, t, dilation, strict=True))
+
+
+def convolution(x, w, b, stride, padding, dilation, groups=1):
+    """y[n, o, p] = b[o] + sum over i, t of w[o, i, t] x[n, i, p * stride + t * dilation], x padded with zeros."""
+    sizes = output_sizes(x.shape[2:], w.shape[2:], stride, dilation, padding)
+    x, w = pad(x, padding), ungrouped(w, groups)
+    y = np.zeros((len(x), len(w), *sizes), x.dtype)
+    for p in places(sizes):
+        for t in places(w.shape[2:]):
+            y[..., *p] += x[..., *tap_source(p, t, stride, dilation)] @ w[..., *t].T
+    return y if b is None else y + b.reshape(-1, *[1] * len(sizes))
+
+
+def convolution_gradients(dy, x, w, stride, padding, dilation, groups=1):
+    """(dx, dw, db): each product of the definition hands dy to its two factors."""
+    x, w = pad(x, padding), ungrouped(w, groups)
+    dx, dw = np.zeros_like(x), np.zeros_like(w)
+    for p in places(dy.shape[2:]):
+        for t in places(w.shape[2:]):
+            source = tap_source(p, t, stride, dilation)
+            dx[..., *source] += dy[..., *p] @ w[..., *t]
+            dw[..., *t] += dy[..., *p].T @ x[..., *source]
+    return unpad(dx, padding), grouped(dw, groups), dy.sum((0, *range(2, dy.ndim)))
+
+
+def dense(x, w, b):
+    """y[n, o] = b[o] + sum over i of w[o, i] x[n, i]."""
+    y = np.einsum("oi,ni->no", w, x)
+    return y if b is None else y + b
+
+
+def dense_gradients(dy, x, w):
+    return np.einsum("oi,no->ni", w, dy), np.einsum("no,ni->oi", dy, x), dy.sum(0)
+
+
+def window(p, size, stride, padding, sizes):
+    """The elements of the input that the window of output pixel `p` holds, those in the padding left out."""
+    for t in places(size):
+        source = tuple(i * s + k - before for i, s, k, (before, _) in zip(p, stride, t, padding, strict=True))
+        if all(0 <= i < n for i, n in zip(source, sizes, strict=True)):
+            yield source
+
+
+def max_pool(x, size, stride, padding):
+    """The largest element of each window, and its index in x; the first among equals. A NaN is larger than all."""
+    sizes = output_sizes(x.shape[2:], size, stride, [1] * len(size), padding)
+    y, chosen = np.zeros((*x.shape[:2], *sizes), x.dtype), {}
+    for p in places(sizes):
+        for n, c in places(x.shape[:2]):
+            best = None
+            for source in window(p, size, stride, padding, x.shape[2:]):
+                value = x[(n, c, *source)]
+                if best is None or value > x[(n, c, *best)] or np.isnan(value):
+                    best = source
+            y[(n, c, *p)], chosen[(n, c, *p)] = x[(n, c, *best)], (n, c, *best)
+    return y, chosen
+
+
+def max_pool_gradient(dy, x, chosen):
+    dx = np.zeros_like(x)
+    for p in places(dy.shape):
+        dx[chosen[p]] += dy[p]
+    return dx
+
+
+def average_pool(x, size, stride, padding, count_padding=False):
+    """The mean of each window: of its elements inside the input, or with `count_padding` with zeros for the others."""
+    sizes = output_sizes(x.shape[2:], size, stride, [1] * len(size), padding)
+    y = np.zeros((*x.shape[:2], *sizes), x.dtype)
+    for p in places(sizes):
+        sources = list(window(p, size, stride, padding, x.shape[2:]))
+        total = sum(x[..., *source] for source in sources)
+        y[..., *p] = total / (math.prod(size) if count_padding else len(sources))
+    return y
+
+
+def average_pool_gradient(dy, x, size, stride, padding, count_padding=False):
+    dx = np.zeros_like(x)
+    for p in places(dy.shape[2:]):
+        sources = list(window(p, size, stride, padding, x.shape[2:]))
+        for source in sources:
+            share = math.prod(size) if count_padding else len(sources)
+            dx[..., *source] += dy[..., *p] / share
+    return dx
+
+
+def phi(x):
+    """The normal distribution function."""
+    return 0.5 * math.erfc(-x / math.sqrt(2))
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+# f(x, alpha) and f'(x, alpha); at 0 the derivative is that from below, as in PyTorch
+ACTIVATIONS = {
+    "relu": (lambda x, a: max(x, 0.0), lambda x, a: float(x > 0)),
+    "leaky_relu": (lambda x, a: x if x > 0 else a * x, lambda x, a: 1.0 if x > 0 else a),
+    "elu": (lambda x, a: x if x > 0 else a * math.expm1(x), lambda x, a: 1.0 if x > 0 else a * math.exp(x)),
+    "gelu": (
+        lambda x, a: x * phi(x),
+        lambda x, a: phi(x) + x * math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    ),
+    "sigmoid": (lambda x, a: sigmoid(x), lambda x, a: sigmoid(x) * sigmoid(-x)),
+    "tanh": (lambda x, a: math.tanh(x), lambda x, a: 1 - math.tanh(x) ** 2),
+}
+
+
+def activation(kind, x, alpha):
+    return np.vectorize(lambda value: ACTIVATIONS[kind][0](value, alpha), otypes=[float])(x)
+
+
+def activation_gradient(kind, dy, x, alpha):
+    return dy * np.vectorize(lambda value: ACTIVATIONS[kind][1](value, alpha), otypes=[float])(x)
+
+
+def targets(labels, classes, smoothing):
+    """One-hot labels, of which `smoothing` is spread over all classes alike (Szegedy et al. 2016, section 7)."""
+    return (1 - smoothing) * np.eye(classes)[labels] + smoothing / classes
+
+
+def log_softmax(logits):
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def softmax_cross_entropy(logits, labels, smoothing=0.0):
+    """(each sample's loss, the gradient of each by its logits)."""
+    goal, logs = targets(labels, logits.shape[1], smoothing), log_softmax(logits)
+    return -(goal * logs).sum(1), np.exp(logs) - goal
+
+
+def mean_squared_error(output, labels, smoothing=0.0):
+    difference = output.astype(np.float64) - targets(labels, output.shape[1], smoothing)
+    return (difference**2).mean(1), 2 * difference / output.shape[1]
+
+
+def gather(images, samples, scale, offset, moves):
+    """images (M, D, H, W, C) -> (N, D, H, W, C), normalised, each by its move (down, right, mirrored): moved, then
+    mirrored. What comes in from outside is 0 before it is normalised.
+    """
+    depth, height, width, _ = images.shape[1:]
+    result = np.zeros((len(samples), *images.shape[1:]))
+    for n, (sample, (down, right, mirrored)) in enumerate(zip(samples, moves, strict=True)):
+        for d, h, w in places((depth, height, width)):
+            if 0 <= h + down < height and 0 <= w + right < width:
+                to = w + right
+                result[n, d, h + down, width - 1 - to if mirrored else to] = images[sample, d, h, w]
+    return result * scale + offset
+
+
+def sgd(w, gradients, lr, momentum=0.0, nesterov=False, decay=0.0, decoupled=False):
+    """torch.optim.SGD's algorithm; decoupled decay as in SGDW (Loshchilov and Hutter 2019). `gradients`: one a step."""
+    buffer = None
+    for g in gradients:
+        if decoupled:
+            w = w - lr * decay * w
+        else:
+            g = g + decay * w
+        if momentum:
+            buffer = g if buffer is None else momentum * buffer + g
+            g = g + momentum * buffer if nesterov else buffer
+        w = w - lr * g
+    return w
+
+
+def adam(w, gradients, lr, betas=(0.9, 0.999), eps=1e-8, decay=0.0, decoupled=False):
+    """torch.optim.Adam's algorithm, and decoupled torch.optim.AdamW's."""
+    mean, square = np.zeros_like(w), np.zeros_like(w)
+    for step, g in enumerate(gradients, 1):
+        if decoupled:
+            w = w - lr * decay * w
+        else:
+            g = g + decay * w
+        mean = betas[0] * mean + (1 - betas[0]) * g
+        square = betas[1] * square + (1 - betas[1]) * g**2
+        unbiased_mean, unbiased_square = mean / (1 - betas[0] ** step), square / (1 - betas[1] ** step)
+        w = w - lr * unbiased_mean / (np.sqrt(unbiased_square) + eps)
+    return w
+
+
+def rmsprop(w, gradients, lr, alpha=0.99, momentum=0.0, eps=1e-8, decay=0.0):
+    """torch.optim.RMSprop's algorithm, not centred."""
+    square, buffer = np.zeros_like(w), np.zeros_like(w)
+    for g in gradients:
+        g = g + decay * w
+        square = alpha * square + (1 - alpha) * g**2
+        buffer = momentum * buffer + g / (np.sqrt(square) + eps)
+        w = w - lr * buffer
+    return w

@@ -1,0 +1,164 @@
+"""The compiled tile against its definition in NumPy, which is the same function called outside compiled code."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from cnncli.kernels.tile import (
+    ACCUMULATE,
+    BIAS,
+    BIAS_RELU,
+    GATE,
+    NARROW,
+    SINGLE,
+    STORE,
+    VARIANTS,
+    WIDE,
+    lanes,
+    tile,
+    variant,
+)
+
+SENTINEL = 77.0
+OPS = [STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE]
+
+
+@njit
+def compiled(like, which, a, b, count, y, epilogue):
+    tile(like, which, a, b, count, y, epilogue)
+
+
+class Problem:
+    """Random operands, addresses and sizes of one call. NaN lies behind every array: it may be read, not used."""
+
+    def __init__(self, generator, dtype, kind, strided, rows, tail, op, outer, inner):
+        vector = lanes(kind, np.dtype(dtype).itemsize)
+        self.which, self.columns = variant(kind, strided, rows), (vector if kind == WIDE else 0) + tail
+        self.tail, self.op, self.outer, self.inner = tail, op, outer, inner
+        self.a_step, self.b_step = int(generator.integers(1, 4)), self.columns + int(generator.integers(0, 4))
+        self.a_rows = self._rows(generator, rows, strided)
+        self.a_outer, self.b_outer = generator.integers(0, 30, outer), generator.integers(0, 30, outer)
+        # results lie in any order, with gaps
+        self.y_rows = generator.permutation(rows) * (self.columns + 3) + 2
+        self.gate_rows = generator.integers(0, 50, rows)
+        a_size = int(self.a_rows.max() + self.a_outer.max(initial=0) + inner * self.a_step)
+        b_size = int(self.b_outer.max(initial=0) + inner * self.b_step)
+        self.a, self.b = self._integers(generator, dtype, a_size), self._integers(generator, dtype, b_size)
+        self.bias, self.gate = self._integers(generator, dtype, self.columns), self._integers(generator, dtype, 150)
+        self.y = np.full(rows * (self.columns + 3) + 2, SENTINEL, dtype)
+
+    @staticmethod
+    def _rows(generator, rows, strided):
+        if strided:
+            return 3 + np.arange(rows) * int(generator.integers(1, 9))
+        return generator.integers(0, 60, rows)
+
+    @staticmethod
+    def _integers(generator, dtype, size):
+        whole = np.full(size + 32, np.nan, dtype)
+        whole[:size] = generator.integers(-3, 4, size)
+        return whole
+
+    def run(self, function):
+        """y after the call, all of it."""
+        y, table = self.y.copy(), [np.ascontiguousarray(t, np.int64) for t in self._tables()]
+        a_rows, a_outer, b_outer, y_rows, gate_rows = (t.ctypes.data for t in table)
+        function(
+            y,
+            self.which,
+            (self.a.ctypes.data, a_rows, a_outer, self.a_step),
+            (self.b.ctypes.data, b_outer, self.b_step),
+            (self.outer, self.inner),
+            (y.ctypes.data, y_rows, self.tail),
+            (self.bias.ctypes.data, self.gate.ctypes.data, gate_rows, self.op),
+        )
+        return y
+
+    def _tables(self):
+        return self.a_rows, self.a_outer, self.b_outer, self.y_rows, self.gate_rows
+
+    def expected(self):
+        """The sums from their definition, element by element."""
+        y = self.y.copy()
+        for row, place in enumerate(self.y_rows):
+            for c in range(self.columns):
+                total = 0.0
+                for a_start, b_start in zip(self.a_outer, self.b_outer, strict=True):
+                    for k in range(self.inner):
+                        here = self.a[self.a_rows[row] + a_start + k * self.a_step]
+                        total += here * self.b[b_start + k * self.b_step + c]
+                gate = self.gate[self.gate_rows[row] + c]
+                results = (total, y[place + c] + total, total + self.bias[c], None, total if gate > 0 else 0)
+                y[place + c] = max(total + self.bias[c], 0) if self.op == BIAS_RELU else results[self.op]
+        return y
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [NARROW, SINGLE, WIDE])
+def test_every_variant_is_its_definition(kind, dtype):
+    generator = np.random.default_rng(kind)
+    for of, strided, rows in VARIANTS:
+        if of != kind:
+            continue
+        for op in OPS:
+            for tail in range(1, lanes(kind, np.dtype(dtype).itemsize) + 1):
+                outer, inner = (int(n) for n in generator.integers(1, 4, 2))
+                problem = Problem(generator, dtype, kind, strided, rows, tail, op, outer, inner)
+                np.testing.assert_array_equal(problem.run(compiled), problem.run(tile))
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("kind", [NARROW, SINGLE, WIDE])
+def test_the_definition_is_the_sum(kind, op):
+    generator = np.random.default_rng(op)
+    for rows in (1, 3):
+        problem = Problem(generator, np.float64, kind, False, rows, 3 if kind != NARROW else 1, op, 2, 3)
+        np.testing.assert_array_equal(problem.run(tile), problem.expected())
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("function", [compiled, tile])
+def test_without_a_tap_the_sums_are_0(function, op):
+    problem = Problem(np.random.default_rng(3), np.float32, SINGLE, False, 4, 2, op, 0, 3)
+    y = problem.run(function)
+    np.testing.assert_array_equal(y, problem.expected())
+    if op in (STORE, GATE):
+        assert set(y) == {0, SENTINEL}
+
+
+@pytest.mark.parametrize("kind", [NARROW, SINGLE, WIDE])
+def test_even_rows_serve_every_kind(kind):
+    problem = Problem(np.random.default_rng(5), np.float32, kind, True, 5, 2, BIAS, 2, 3)
+    np.testing.assert_array_equal(problem.run(compiled), problem.expected())
+
+
+def of_ones(op, rows):
+    """Sums of two products of ones, behind an open gate and with a bias of 0."""
+    problem = Problem(np.random.default_rng(6), np.float32, SINGLE, False, rows, 4, op, 1, 2)
+    problem.a_rows, problem.a_outer, problem.b_outer = 10 * np.arange(rows), np.zeros(1), np.zeros(1)
+    problem.a, problem.b, problem.bias = np.ones(100, np.float32), np.ones(100, np.float32), np.zeros(100, np.float32)
+    problem.gate = np.ones(100, np.float32)
+    return problem
+
+
+@pytest.mark.parametrize("function", [compiled, tile])
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_goes_through(bad, op, function):
+    problem = of_ones(op, rows=3)
+    problem.a[10] = bad
+    with np.errstate(invalid="ignore"):  # BLAS pads with 0, and 0 * inf is NaN
+        y = problem.run(function)
+    wanted = 0.0 if op == BIAS_RELU and bad == -np.inf else bad
+    np.testing.assert_array_equal(y[problem.y_rows[1] :][:4], np.full(4, wanted, np.float32))
+    for row in (0, 2):
+        sums = SENTINEL + 2 if op == ACCUMULATE else 2
+        np.testing.assert_array_equal(y[problem.y_rows[row] :][:4], sums)
+
+
+@pytest.mark.parametrize("function", [compiled, tile])
+def test_a_gate_that_is_not_positive_is_shut(function):
+    problem = of_ones(GATE, rows=1)
+    problem.gate_rows[0] = 0
+    problem.gate[:4] = [1e-30, 0.0, -0.0, np.nan]
+    np.testing.assert_array_equal(problem.run(function)[problem.y_rows[0] :][:4], [2, 0, 0, 0])
