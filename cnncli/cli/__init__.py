@@ -81,4 +81,4 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
     except MemoryError:
-        fail("out of memory: try a smaller --batch-size", 1)
+        fail("out of memory: try a smaller --batch-size, or a smaller model (cnncli summary shows what needs it)", 1)

@@ -5,7 +5,7 @@ import sys
 import click
 
 from cnncli.cli import options
-from cnncli.errors import CnncliError, SpecificationError
+from cnncli.errors import CnncliError
 
 
 @click.command("check")
@@ -39,18 +39,14 @@ def command(files, overrides, as_json):
 
 
 def _check(file: str, overrides: tuple[str, ...]) -> dict:
-    from cnncli import spec
-    from cnncli.network import Network
+    from cnncli import network, spec
 
-    try:
-        network = Network(spec.read(file, overrides))
-    except MemoryError:
-        raise SpecificationError(f"{file}: its parameters do not fit into memory (see: cnncli summary)") from None
+    nodes = network.nodes(spec.read(file, overrides))
     return {
-        "layers": len(network.nodes),
-        "parameters": network.parameters.count,
-        "input": str(network.input),
-        "output": str(network.output),
+        "layers": len(nodes),
+        "parameters": sum(p.size for node in nodes for p in node.layer.parameters(node.shape).values()),
+        "input": str(nodes[0].shape),
+        "output": str(nodes[-1].output),
     }
 
 

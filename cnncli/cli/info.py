@@ -58,16 +58,10 @@ def _collect() -> dict:
         "vector_registers": HOST.registers,
         "fma": HOST.fma,
         "threads": kernels.threads(),
-        "threading_layers": _layers(kernels.numba.config),
+        "threading_layers": kernels.threading_layers(),
         "cache": str(kernels.CACHE),
         "data": str(data_home()),
     }
-
-
-def _layers(config) -> list[str]:
-    """The threading layers that Numba tries, in order: which of them it takes shows when the first kernel runs."""
-    chosen = config.THREADING_LAYER
-    return list(config.THREADING_LAYER_PRIORITY) if chosen in ("default", "safe", "threadsafe") else [chosen]
 
 
 def _processor() -> str:

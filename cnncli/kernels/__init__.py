@@ -64,6 +64,12 @@ def compile_seconds() -> float:
     return _compilations.duration if _compilations.done else 0.0
 
 
+def threading_layers() -> list[str]:
+    """The threading layers that Numba tries, in order: which of them it takes shows when the first kernel runs."""
+    chosen = numba.config.THREADING_LAYER
+    return list(numba.config.THREADING_LAYER_PRIORITY) if chosen in ("default", "safe", "threadsafe") else [chosen]
+
+
 def cached() -> bool:
     """Whether the cache holds any kernel: without one, the first step compiles them."""
     return any(CACHE.glob("*/*.nbi"))

@@ -24,6 +24,8 @@ class Arena:
         """A C-contiguous array of zeros."""
         dtype = np.dtype(dtype or self.dtype)
         wanted = math.prod(shape) * dtype.itemsize
+        if wanted >= 1 << 46:  # beyond any address space: NumPy's own refusal would be a ValueError
+            raise MemoryError(f"{wanted} bytes")
         step = -(-(wanted + SLACK) // ALIGNMENT) * ALIGNMENT
         if step > self._free.size:
             chunk = np.zeros(max(CHUNK, step) + ALIGNMENT, np.uint8)

@@ -1,4 +1,4 @@
-"""Activations and dropout: loops over rows of pixels, each row contiguous in every array.
+"""Activations, dropout and copies: loops over rows of pixels, each row contiguous in every array.
 
 Arrays are (images, elements); `rows` (arrays, R) gives where each row of `length` elements begins in each array. A
 task owns an image. exp and its kin are scalar calls of the C library: Numba has no vector ones since it dropped SVML.
@@ -100,3 +100,12 @@ def dropout(y, x, rows, length, rate, key, samples):
             for i in range(length):
                 drawn = mix(image, np.uint64(row * length + i)) >> np.uint64(11)
                 y[n, a + i] = x[n, b + i] * scale if drawn >= limit else real(0)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def copy_rows(y, x, rows, length):
+    """y = x, row by row."""
+    for n in prange(y.shape[0]):
+        for row in range(rows.shape[1]):
+            for i in range(length):
+                y[n, rows[0, row] + i] = x[n, rows[1, row] + i]

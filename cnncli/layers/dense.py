@@ -24,17 +24,14 @@ class Dense(Layer):
         return Shape((1, 1, 1), self.units, 0)
 
     def parameters(self, shape):
-        c_in, origin = shape.channels, shape.origin or Shape((1, 1, 1), shape.channels, 0)
-        # flattened images lie channels last here; in files, as everywhere in the field, channels first
-        order = np.arange(c_in).reshape(*origin.size, origin.channels).transpose(3, 0, 1, 2).ravel()
-        back = np.argsort(order)
+        c_in = shape.channels
         weight = Parameter(
             (c_in, self.units),
             (self.units, c_in),
             (c_in, self.units),
             self.init,
-            to_file=lambda w: w.reshape(c_in, self.units)[order].T,
-            from_file=lambda w: w.T[back],
+            to_file=lambda w: w.reshape(c_in, self.units)[channels_first(shape)].T,
+            from_file=lambda w: w.T[np.argsort(channels_first(shape))],
         )
         bias = Parameter((self.units,), (self.units,), (1, 1), Constant(constant=0.0), decays=False)
         return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}
@@ -64,6 +61,13 @@ class Dense(Layer):
                 call()
 
         return forward, backward
+
+
+def channels_first(shape: Shape) -> np.ndarray:
+    """Where the elements of a flattened image, channels first as files and the field have them, lie in ours."""
+    if shape.origin is None:
+        return np.arange(shape.channels)
+    return np.arange(shape.channels).reshape(*shape.origin.size, -1).transpose(3, 0, 1, 2).ravel()
 
 
 @register("flatten")

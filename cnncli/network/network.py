@@ -1,25 +1,12 @@
 """A network: the checked specification with its parameters, from which plans are made for any batch size."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from cnncli import spec
-from cnncli.errors import SpecificationError
 from cnncli.kernels.buffer import Arena
-from cnncli.layers.base import Layer, Shape
+from cnncli.network.nodes import nodes
 from cnncli.network.parameters import Parameters
 from cnncli.network.plan import Plan
-
-
-@dataclass(frozen=True)
-class Node:
-    """A layer at its place: its path in the specification and the shapes before and after it."""
-
-    path: str
-    layer: Layer
-    shape: Shape
-    output: Shape
 
 
 class Network:
@@ -27,16 +14,8 @@ class Network:
 
     def __init__(self, specification: "spec.Specification", dtype=np.float32, seed: int = 0):
         self.specification = specification
-        shapes = spec.shapes(specification)
-        self.nodes = [
-            Node(entry.path, entry.layer, before, after)
-            for entry, before, after in zip(specification.layers, shapes[:-1], shapes[1:], strict=True)
-        ]
-        self.input, self.output = shapes[0], shapes[-1]
-        if self.output.rank:
-            last = specification.layers[-1]
-            message = f"layer {last.path} ({last.kind}): the network must end in a flat output, one number a class"
-            raise SpecificationError(f"{last.location}: {message}, not {self.output}: add `flatten` and `dense`")
+        self.nodes = nodes(specification)
+        self.input, self.output = self.nodes[0].shape, self.nodes[-1].output
         self.arena = Arena(dtype)
         declared = {
             f"{node.path}.{name}": parameter

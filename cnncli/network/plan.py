@@ -7,21 +7,9 @@ import numpy as np
 
 from cnncli.kernels import elementwise
 from cnncli.kernels.buffer import Arena, Buffer, new_buffer
-from cnncli.layers.activation import Relu
-from cnncli.layers.base import NO_BORDER, Binding, Layer, Shape
+from cnncli.layers.base import Binding
 from cnncli.layers.losses import bind_loss, bind_ranks
-
-
-@dataclass
-class Stage:
-    """One or two layers that run as one: `relu` is fused into the layer before it. `view`: nothing runs."""
-
-    path: str
-    layer: Layer
-    shape: Shape
-    output: Shape
-    relu: bool
-    view: bool
+from cnncli.network.nodes import Stage, slots, stages
 
 
 @dataclass
@@ -30,17 +18,6 @@ class Memory:
 
     values: list[Buffer]
     gradients: list[Buffer | None]
-
-
-def stages(nodes, training: bool) -> list[Stage]:
-    """The layers of a network with every relu that can be fused drawn into the layer before it."""
-    found: list[Stage] = []
-    for node in nodes:
-        if isinstance(node.layer, Relu) and found and found[-1].layer.fuse_relu and not found[-1].relu:
-            found[-1].relu = True
-        else:
-            found.append(Stage(node.path, node.layer, node.shape, node.output, False, node.layer.view(training)))
-    return found
 
 
 class Plan:
@@ -54,9 +31,7 @@ class Plan:
     def __init__(self, network, images: int, training: bool, memory: Memory | None):
         self.images, self.training = images, training
         self.stages = stages(network.nodes, training)
-        if memory is None:
-            memory = self._allocate(network, network.arena)
-        self.memory = memory
+        self.memory = memory = memory or allocate(network.arena, images, self.stages, training)
         values = [buffer.head(images) for buffer in memory.values]
         gradients = [buffer and buffer.head(images) for buffer in memory.gradients]
         self.x, self.output, self.doutput = values[0], values[-1].array, gradients[-1].array
@@ -70,33 +45,12 @@ class Plan:
         self._ranks = bind_ranks(self.ranks, self.output, self.labels)
         self.forward_calls, self.backward_calls = self._bind(network, values, gradients)
 
-    def _allocate(self, network, arena: Arena) -> Memory:
-        """A buffer for each value and, training, for its gradient, with the borders that its neighbours expect."""
-        borders = [NO_BORDER]
-        for stage in reversed(self.stages):  # a view has the border of what reads it
-            borders.insert(0, borders[0] if stage.view else stage.layer.border(stage.shape))
-        values = [new_buffer(arena, self.images, network.input, borders[0])]
-        gradients: list[Buffer | None] = [None]
-        learned = False
-        for stage, border in zip(self.stages, borders[1:], strict=True):
-            learned = learned or bool(stage.layer.parameters(stage.shape))
-            last = stage is self.stages[-1]
-            if stage.view:
-                values.append(_viewed(values[-1], stage.output))
-                gradients.append(gradients[-1] and _viewed(gradients[-1], stage.output))
-                continue
-            values.append(new_buffer(arena, self.images, stage.output, border))
-            wanted = (learned and self.training) or last
-            around = stage.layer.gradient_border(stage.shape)
-            gradients.append(new_buffer(arena, self.images, stage.output, around) if wanted else None)
-        if gradients[-1] is None:  # the loss writes its gradient in any case
-            gradients[-1] = new_buffer(arena, self.images, network.output, NO_BORDER)
-        return Memory(values, gradients)
-
     def _bind(self, network, values, gradients):
         forward, backward, relu_before = [], [], False
         for i, stage in enumerate(self.stages):
             if stage.view:
+                if gradients[i] and self.training and not np.shares_memory(gradients[i].array, gradients[i + 1].array):
+                    backward.append((stage.path, _copy(gradients[i], gradients[i + 1])))
                 continue
             names = stage.layer.parameters(stage.shape)
             gated = relu_before and stage.layer.gate
@@ -149,13 +103,27 @@ class Plan:
             call()
 
 
-def _viewed(buffer: Buffer, shape: Shape) -> Buffer:
-    """The same memory read as another shape."""
-    if shape.size == buffer.size:
-        return buffer
-    if buffer.border != NO_BORDER:
-        raise ValueError("a buffer with a border cannot be flattened")
-    return Buffer(buffer.array, shape.size, shape.channels, NO_BORDER)
+def allocate(arena: Arena, images: int, planned: list[Stage], training: bool) -> Memory:
+    """The buffers of all slots."""
+
+    def buffers(of):
+        found: list[Buffer | None] = []
+        for slot in of:
+            if slot is None or slot.own:
+                found.append(slot and new_buffer(arena, images, slot.shape, slot.border))
+            else:
+                found.append(Buffer(found[-1].array, slot.shape.size, slot.shape.channels, slot.border))
+        return found
+
+    values, gradients = slots(planned, training)
+    return Memory(buffers(values), buffers(gradients))
+
+
+def _copy(gradient: Buffer, flat: Buffer):
+    """The call that fills a gradient with a border from the flat one that the next layer wrote."""
+    length = gradient.size[2] * gradient.channels
+    rows = np.stack([gradient.row_starts, np.arange(len(gradient.row_starts)) * length])
+    return lambda: elementwise.copy_rows(gradient.array, flat.array, rows, length)
 
 
 def _relu_gradient(gradient: Buffer, value: Buffer):

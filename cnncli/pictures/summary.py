@@ -3,12 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from cnncli import spec
+from cnncli import network, spec
 from cnncli.layers import Layer, Shape
-from cnncli.layers.base import NO_BORDER, Border, Triple
+from cnncli.layers.base import Border, Triple
 from cnncli.layers.dense import Dense
-from cnncli.network.network import Node
-from cnncli.network.plan import stages
+from cnncli.network import Node
 
 FLOAT = 4  # bytes
 SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 2}  # arrays of all parameters' size that an optimiser keeps
@@ -67,11 +66,7 @@ def summarize(specification: spec.Specification, batch_size: int | None = None) 
 
     Raises SpecificationError where a layer's input does not fit.
     """
-    shapes = spec.shapes(specification)
-    nodes = [
-        Node(entry.path, entry.layer, before, after)
-        for entry, before, after in zip(specification.layers, shapes[:-1], shapes[1:], strict=True)
-    ]
+    nodes = network.nodes(specification)
     batch_size = batch_size or specification.train.batch_size
     memory = buffers(nodes)
     rows = []
@@ -93,7 +88,7 @@ def summarize(specification: spec.Specification, batch_size: int | None = None) 
     optimizer = specification.train.optimizer.kind
     weights = FLOAT * (2 + SLOTS[optimizer]) * sum(row.parameters for row in rows)
     input_memory = FLOAT * batch_size * memory["input"]
-    return Summary(specification.name, shapes[0], batch_size, optimizer, tuple(rows), input_memory, weights)
+    return Summary(specification.name, nodes[0].shape, batch_size, optimizer, tuple(rows), input_memory, weights)
 
 
 def _window(layer: Layer, shape: Shape):
@@ -128,19 +123,12 @@ def buffers(nodes: list[Node]) -> dict[str, int]:
 
     The layers that are missing work in another's buffer.
     """
-    planned = stages(nodes, training=True)
-    border, expected = NO_BORDER, []  # by whoever reads the output of each stage; a view leaves it to its own readers
-    for stage in reversed(planned):
-        expected.insert(0, border)
-        border = border if stage.view else stage.layer.border(stage.shape)
-    found, learned = {"input": _padded(nodes[0].shape, border)}, False
-    for stage, border in zip(planned, expected, strict=True):
-        learned = learned or bool(stage.layer.parameters(stage.shape))
-        if stage.view:
-            continue
-        found[stage.path] = _padded(stage.output, border)
-        if learned or stage is planned[-1]:
-            found[stage.path] += _padded(stage.output, stage.layer.gradient_border(stage.shape))
+    planned = network.stages(nodes, training=True)
+    found: dict[str, int] = {}
+    for of in network.slots(planned, training=True):
+        for path, slot in zip(("input", *(stage.path for stage in planned)), of, strict=True):
+            if slot is not None and slot.own:
+                found[path] = found.get(path, 0) + _padded(slot.shape, slot.border)
     return found
 
 

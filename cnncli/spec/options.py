@@ -104,7 +104,7 @@ class Optimizer(Choice):
 class Sgd(Optimizer):
     """Stochastic gradient descent; `decoupled` takes the weight decay out of the gradient."""
 
-    lr: Positive = 0.1
+    lr: Positive = 0.01
     momentum: BelowOne = 0.9
     nesterov: bool = False
     decoupled: bool = False

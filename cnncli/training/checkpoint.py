@@ -80,7 +80,7 @@ def load_parameters(path: Path, network: Network, tensors: dict[str, np.ndarray]
         if found.shape != parameter.file_shape or found.dtype != np.float32:
             wanted, got = "x".join(map(str, parameter.file_shape)), "x".join(map(str, found.shape))
             raise CheckpointError(f"{path}: is of another network: {name} is {found.dtype} {got}, not float32 {wanted}")
-    extra = [name for name in tensors if "/" not in name and name not in network.parameters.declared]
+    extra = [name for name in sorted(tensors) if "/" not in name and name not in network.parameters.declared]
     if extra:
         raise CheckpointError(f"{path}: is of another network: this one has no {extra[0]}")
     network.parameters.load(tensors)

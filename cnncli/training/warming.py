@@ -37,10 +37,11 @@ def warm() -> float:
 def network_of_all(loss: str) -> spec.Specification:
     """A small network that holds a layer of every kind.
 
-    Convolutions come first: before the first parameter nothing runs backward, and its layer's input has no gradient.
+    Convolutions come first: before the first parameter nothing runs backward, and the first one's input has no
+    gradient. One comes last too: its gradient has a border, and is copied from the flat one.
     """
     between = [kind for kind in LAYERS if kind not in ("conv", "flatten", "dense")]
-    kinds = ["conv", "conv", *between, "flatten", "dense"]
+    kinds = ["conv", "conv", *between, "conv", "flatten", "dense"]
     document = {
         "input": {"channels": 1, "size": [SIZE, SIZE]},
         "layers": [{kind: NEEDED.get(kind, {})} for kind in kinds],

@@ -75,7 +75,7 @@ def test_what_is_not_said_has_defaults():
     assert specification.loss == "softmax_cross_entropy"
     assert specification.data == Data(normalize="mean_std", augment=())
     assert specification.train == Train()
-    assert specification.train.optimizer == Sgd(lr=0.1, momentum=0.9, nesterov=False, weight_decay=0, decoupled=False)
+    assert specification.train.optimizer == Sgd(lr=0.01, momentum=0.9, nesterov=False, weight_decay=0, decoupled=False)
     assert (specification.train.epochs, specification.train.batch_size, specification.train.seed) == (4, 64, 0)
     assert specification.train.schedule == Constant()
     assert specification.train.max_steps is None
