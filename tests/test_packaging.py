@@ -92,3 +92,10 @@ def test_installed_has_the_digits(installed_cnncli, tmp_path):
     folder = Path(run(installed_cnncli, "download", "digits", cwd=tmp_path).strip())
     assert folder.is_relative_to(installed_cnncli.parent.parent)
     assert {path.name for path in folder.iterdir()} == {path.name for path in (ROOT / "data" / "digits").iterdir()}
+
+
+def test_trains_in_an_empty_folder(installed_cnncli, tmp_path):
+    out = run(installed_cnncli, "train", "--model", "lenet.yaml", "--epochs", "1", "--quiet", cwd=tmp_path)
+    assert out.startswith("runs/lenet-digits-1: test accuracy ")
+    assert "accuracy" in run(installed_cnncli, "eval", cwd=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]

@@ -70,7 +70,7 @@ def test_field_of_strides_and_dilation():
 
 def test_field_has_the_axes_of_the_input():
     assert fields("  - conv: {filters: 1, kernel: [3, 5]}\n") == [(3, 5)]
-    assert fields("  - conv: {filters: 1, kernel: 7}\n  - flatten\n", "[32]") == [(7,), (7,)]
+    assert fields("  - conv: {filters: 1, kernel: 7}\n  - flatten\n", "[32]") == [(7,)]
     assert fields("  - max_pool: 2\n  - max_pool: 2\n", "[8, 8, 8]") == [(2, 2, 2), (4, 4, 4)]
 
 

@@ -1,0 +1,259 @@
+"""train, eval, predict, gradcheck and benchmark: the whole way of a user, and the mistakes on it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnncli.resources import bundled
+
+SMALL = """\
+name: small
+input: {channels: 1, size: [8, 8]}
+layers:
+  - conv: {filters: 4, kernel: 3, padding: same}
+  - relu
+  - max_pool: 2
+  - flatten
+  - dense: 10
+train: {epochs: 2, batch_size: 50, optimizer: {adam: 0.01}}
+"""
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A folder to work in, with a small model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return tmp_path
+
+
+def leftovers(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.name.endswith(".tmp") or path.name == "runs")
+
+
+def test_train_then_eval_then_predict(run, files):
+    ended = run("train", "--model", "small.yaml")
+    assert ended.code == 0
+    assert ended.out.startswith("runs/small-digits-1: test accuracy ")
+    assert [line.split()[0] for line in ended.err.splitlines() if "compiling" not in line] == [
+        "small:",
+        "epoch",
+        "epoch",
+    ]
+    folder = files / "runs" / "small-digits-1"
+    written = ["best.safetensors", "last.safetensors", "metrics.jsonl", "model.yaml", "run.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == written
+    assert (folder / "model.yaml").read_text() == SMALL
+
+    measured = json.loads(run("eval", "--json").out)
+    assert measured["checkpoint"] == "runs/small-digits-1/best.safetensors"
+    assert measured["count"] == 355
+    assert f"best {measured['accuracy']:.2%}" in ended.out
+    assert np.trace(measured["confusion"]) == round(measured["accuracy"] * 355)
+    table = run("eval", "runs/small-digits-1", "--split", "train").out
+    assert "on 1,442 train images" in table
+    assert "precision" in table
+    assert "confusion" in table
+
+    pixels = np.frombuffer((bundled("data") / "digits" / "t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8)
+    for i, image in enumerate(pixels[: 3 * 64].reshape(3, 8, 8)):
+        Image.fromarray(255 - image).save(f"{i}.png")
+    found = json.loads(run("predict", "0.png", "1.png", "2.png", "--invert", "--json").out)["predictions"]
+    assert [p["file"] for p in found] == ["0.png", "1.png", "2.png"]
+    for p in found:
+        assert sum(p["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert p["class"] == max(p["probabilities"], key=p["probabilities"].get)
+    assert run("predict", "0.png", "--invert").out.startswith(f"0.png: {found[0]['class']} (")
+
+
+def test_json_is_all_that_is_on_stdout(run, files):
+    ended = run("train", "--model", "small.yaml", "--epochs", 1, "--json", "--quiet")
+    assert ended.err == ""
+    result = json.loads(ended.out)
+    assert set(result) == {
+        "run", "epochs", "test_accuracy", "best_test_accuracy", "train_seconds", "images_per_second", "compile_seconds",
+    }  # fmt: skip
+    assert result["epochs"] == 1
+
+
+def test_options_end_up_in_the_model(run, files):
+    options = (
+        "--epochs",
+        0,
+        "--batch-size",
+        7,
+        "--lr",
+        0.5,
+        "--seed",
+        3,
+        "--save-every",
+        9,
+        "--set",
+        "name=other",
+        "--out",
+        "here",
+    )
+    assert run("train", "--model", "small.yaml", *options).out == "here: the first checkpoint is written\n"
+    model = (files / "here" / "model.yaml").read_text()
+    for text in ("epochs: 0", "batch_size: 7", "lr: 0.5", "seed: 3", "save_every: 9", "name: other"):
+        assert text in model
+
+
+def test_a_run_resumes_after_it_was_killed(run, files):
+    whole = run("train", "--model", "small.yaml", "--out", "whole", "-q")
+    command = [sys.executable, "-m", "cnncli", "train", "--model", "small.yaml", "--out", "cut", "--save-every", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (Path("cut") / "best.safetensors").exists():
+        time.sleep(0.005)  # killed at some step of the second epoch, or just before it
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    ended = run("train", "--resume", "cut", "-q")
+    assert ended.code == 0
+    assert whole.out.split("(")[0].removeprefix("whole") == ended.out.split("(")[0].removeprefix("cut")
+    assert (files / "whole" / "best.safetensors").read_bytes()[-64:] == (
+        files / "cut" / "best.safetensors"
+    ).read_bytes()[-64:]
+    assert run("train", "--resume", "cut", "-q").out == "cut: was complete: nothing to do\n"
+
+
+def test_gradcheck_passes_on_a_right_network(run, files):
+    ended = run("gradcheck", "--model", "small.yaml", "--samples", 3, "--json")
+    assert ended.code == 0
+    result = json.loads(ended.out)
+    assert result["passed"]
+    assert [row["name"] for row in result["parameters"]] == [
+        "0_conv.weight",
+        "0_conv.bias",
+        "4_dense.weight",
+        "4_dense.bias",
+    ]
+    assert "ok" in run("gradcheck", "--model", "small.yaml", "--samples", 1).out
+
+
+def test_gradcheck_fails_on_a_wrong_gradient(run, files, monkeypatch):
+    from cnncli.network import Parameters
+
+    right = Parameters.gradient
+
+    def wrong(parameters, name):
+        # read by the check after the gradients were written: a copy that is 1 % off
+        found = right(parameters, name)
+        return found * 1.01 if name == "4_dense.bias" and found.any() else found
+
+    monkeypatch.setattr(Parameters, "gradient", wrong)
+    ended = run("gradcheck", "--model", "small.yaml", "--samples", 10)
+    assert ended.code == 1
+    assert [line.split()[0] for line in ended.out.splitlines() if "WRONG" in line] == ["4_dense.bias"]
+
+
+def test_benchmark_measures(run, files):
+    results = json.loads(
+        run("benchmark", "--model", "small.yaml", "--seconds", 0.2, "--threads", "1,2", "--layers", "--json").out
+    )
+    first, second = results["results"]
+    assert (first["threads"], second["threads"], first["batch"]) == (1, 2, 50)
+    assert [row["layer"] for row in first["layers"]] == ["0_conv", "2_max_pool", "4_dense"]
+    for key in ("train_ms", "train_images_s", "infer_ms", "infer_images_s", "peak_rss_mib"):
+        assert first[key] > 0
+    text = run("benchmark", "--model", "small.yaml", "--seconds", 0.1, "--batch-size", 3).out
+    assert text.startswith("small, batch 3\n")
+
+
+MISTAKES = [
+    (["--model", "missing.yaml"], 2, 'no file and no model of the zoo is called "missing.yaml"'),
+    (["--model", "key.yaml"], 2, 'key.yaml:4: layers[0].conv: unknown key "filter"; did you mean "filters"?'),
+    (["--model", "fit.yaml"], 2, "fit.yaml:6: layer 2_max_pool (max_pool): its window of 9 is larger"),
+    (["--model", "small.yaml", "--dataset", "mnist", "--data-dir", "."], 3, "mnist: "),
+    (["--model", "small.yaml", "--dataset", "nowhere"], 3, "nowhere: no data set or path of that name"),
+    (["--model", "small.yaml", "--dataset", "cut"], 3, "cut/train-images-idx3-ubyte: truncated: its header declares"),
+    (["--model", "small.yaml", "--dataset", "label"], 3, "label: has labels 0 .. 200, the model ends in 10 outputs"),
+    (["--model", "small.yaml", "--dataset", "test"], 3, "test/t10k-labels-idx1-ubyte: label 3 is 77, outside 0 .. 9"),
+    (["--model", "small.yaml", "--lr", "0"], 2, "Invalid value for '--lr'"),
+    (["--model", "small.yaml", "--threads", "many"], 2, "Invalid value for '--threads'"),
+    (["--model", "small.yaml", "--set", "train.epoch=3"], 2, '--set train.epoch=3: train: unknown key "epoch"; did you'),
+    (["--model", "small.yaml", "--out", "small.yaml"], 1, "small.yaml: is not a folder"),
+    (["--model", "small.yaml", "--epochs", "1", "--resume", "x"], 2, "--resume goes on as the run began: --model"),
+    (["--resume", "nowhere"], 4, "nowhere: holds no last.safetensors to resume from"),
+    ([], 2, "give --model FILE_OR_NAME"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code", "expected"), MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(mistake, files, arguments, code, expected):
+    (files / "key.yaml").write_text(SMALL.replace("filters", "filter"))
+    (files / "fit.yaml").write_text(SMALL.replace("max_pool: 2", "max_pool: 9"))
+    for name in ("cut", "label", "test"):
+        (files / name).mkdir()
+        for source in (bundled("data") / "digits").glob("*ubyte"):
+            data = bytearray(source.read_bytes())
+            if name == "cut" and source.name == "train-images-idx3-ubyte":
+                del data[5000:]
+            if name == "label" and source.name == "train-labels-idx1-ubyte":
+                data[8] = 200
+            if name == "test" and source.name == "t10k-labels-idx1-ubyte":
+                data[8 + 3] = 77
+            (files / name / source.name).write_bytes(data)
+    found, line = mistake("train", *arguments)
+    assert line.startswith(f"error: {expected}")
+    assert found == code
+    assert leftovers(files) == []
+
+
+def test_a_checkpoint_of_another_network_is_refused(run, mistake, files):
+    run("train", "--model", "small.yaml", "--epochs", 0, "--out", "one")
+    other = SMALL.replace("filters: 4", "filters: 5")
+    (files / "other.yaml").write_text(other)
+    run("train", "--model", "other.yaml", "--epochs", 0, "--out", "two")
+    data = (files / "two" / "last.safetensors").read_bytes()
+    # the tensors of one network under the model of another, with the header's length kept
+    (files / "mixed.safetensors").write_bytes(data.replace(b"filters: 5", b"filters: 4"))
+    code, line = mistake("eval", "mixed.safetensors")
+    assert code == 4
+    assert "is of another network: 0_conv.weight is float32 5x1x3x3, not float32 4x1x3x3" in line
+    (files / "cut.safetensors").write_bytes(data[:1000])
+    assert mistake("eval", "cut.safetensors")[0] == 4
+    assert mistake("eval", "nowhere")[0] == 4
+    assert mistake("eval")[0] == 4  # no run in runs/
+
+
+def test_a_diverging_run_ends_with_code_5_and_keeps_the_last_good_checkpoint(mistake, run, files):
+    code, line = mistake("train", "--model", "small.yaml", "--lr", "1e30", "--out", "d", "-q")
+    assert code == 5
+    assert "the loss became" in line
+    assert "d/last.safetensors" in line
+    assert run("eval", "d", "--json").code == 0
+
+
+def test_pictures_that_are_none(mistake, run, files):
+    run("train", "--model", "small.yaml", "--epochs", 0)
+    (files / "text.png").write_text("not a picture")
+    assert mistake("predict", "text.png") == (3, "error: text.png: is not an image that Pillow can read")
+    assert mistake("predict", "missing.png") == (3, "error: missing.png: no such image file")
+
+
+def test_a_model_too_large_for_memory(mistake, files):
+    large = SMALL.replace("dense: 10", "dense: 65536").replace("size: [8, 8]", "size: [65536, 65536]")
+    (files / "huge.yaml").write_text(large)
+    code, line = mistake("train", "--model", "huge.yaml")
+    assert code == 1
+    assert line.startswith("error: out of memory")
+
+
+def test_an_interrupt_is_one_line(files):
+    command = [sys.executable, "-m", "cnncli", "train", "--model", "small.yaml", "--epochs", "100000", "--out", "run"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (files / "run" / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "error: interrupted"
+    assert (files / "run" / "last.safetensors").exists()
