@@ -59,17 +59,19 @@ NETWORKS = {
     ),
     "no_bias": (2, [5, 5], "conv: {filters: 4, bias: false}|relu|max_pool: 3|flatten|dense: {units: 3, bias: false}"),
     "mlp": (1, [3, 4], "flatten|dense: 7|relu|dense: 5|tanh|dense: 3"),
+    "conv_flatten": (2, [4, 5], "conv: {filters: 3, padding: same}|flatten|dense: 3"),
+    "conv_relu_flatten": (2, [4, 5], "conv: {filters: 3}|relu|flatten|dense: 3"),
+    "conv_relu_flatten_dropout": (2, [4, 5], "conv: {filters: 3}|relu|flatten|dropout|dense: 3"),
+    "conv_dropout_flatten": (2, [4, 4], "conv: {filters: 3}|dropout: 0.0|flatten|dense: 3"),
+    "conv_last": (2, [4, 4], "conv: {filters: 3}|flatten"),
+    "conv_relu_last": (2, [4, 4], "conv: {filters: 3}|relu|flatten"),
     "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
 }
 
-# a convolution's gradient needs a border where the kernel is wider than 1; flattened it has none
-CONV_THEN_FLATTEN = {
-    "conv_flatten": (2, [4, 5], "conv: {filters: 3, padding: same}|flatten|dense: 3"),
-    "conv_relu_flatten": (2, [4, 5], "conv: {filters: 3}|relu|flatten|dense: 3"),
-    "conv_last": (2, [4, 4], "conv: {filters: 3}|flatten"),
+# a convolution's gradient has a border where its kernel is wider than 1, and what is flattened has none
+ONE_PIXEL = {
     "conv_to_one_pixel": (2, [4, 4], "conv: {filters: 6, kernel: 4}|relu|flatten|dense: 3"),
     "conv_to_classes": (2, [3, 3], "conv: {filters: 4}|flatten"),
-    "conv_dropout_flatten": (2, [4, 4], "conv: {filters: 3}|dropout: 0.0|flatten|dense: 3"),
 }
 
 
@@ -88,7 +90,7 @@ def specification(channels, size, layers, **options):
 
 def network(name, dtype=np.float32, seed=0, **options):
     """One of `NETWORKS`, or of the others, by name."""
-    return Network(specification(*{**NETWORKS, **CONV_THEN_FLATTEN}[name], **options), dtype, seed)
+    return Network(specification(*{**NETWORKS, **ONE_PIXEL}[name], **options), dtype, seed)
 
 
 def filled(plan, seed=1):
