@@ -191,7 +191,8 @@ def window_options(case, size):
     def per_axis(value):
         return [value] * rank if isinstance(value, int) else list(value)
 
-    kernel, stride = per_axis(options[size]), per_axis(options.get("stride", 1 if size == "kernel" else options[size]))
+    kernel = per_axis(options.get(size, 3))  # a convolution's may be left out
+    stride = per_axis(options.get("stride", 1 if size == "kernel" else kernel))
     dilation, padding = per_axis(options.get("dilation", 1)), options.get("padding", "valid")
     if padding == "same":
         pairs = [naive.same_padding(*axis) for axis in zip(case.axes, kernel, stride, dilation, strict=True)]

@@ -177,7 +177,7 @@ MISTAKES = [
     (["--model", "small.yaml", "--dataset", "test"], 3, "test/t10k-labels-idx1-ubyte: label 3 is 77, outside 0 .. 9"),
     (["--model", "small.yaml", "--lr", "0"], 2, "Invalid value for '--lr'"),
     (["--model", "small.yaml", "--threads", "many"], 2, "Invalid value for '--threads'"),
-    (["--model", "small.yaml", "--set", "train.epoch=3"], 2, '--set train.epoch=3: train: unknown key "epoch"; did you'),
+    (["--model", "small.yaml", "--set", "train.epoch=3"], 2, '--set train.epoch=3: train: unknown key'),
     (["--model", "small.yaml", "--out", "small.yaml"], 1, "small.yaml: is not a folder"),
     (["--model", "small.yaml", "--epochs", "1", "--resume", "x"], 2, "--resume goes on as the run began: --model"),
     (["--resume", "nowhere"], 4, "nowhere: holds no last.safetensors to resume from"),
