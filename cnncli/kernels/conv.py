@@ -11,13 +11,13 @@ from cnncli.kernels.tile import STORE, tile
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, x_step, w_step, inner, op, parts):
+def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, x_step, w_step, inner, op, parts, clear):
     """y = op(sum over taps of x * w), by output pixels: forward, and with turned weights the data gradient.
 
     y (N, Y), x (N, X), gate (N, G) at the places that `rows` (3, pixels) gives for each output pixel: its window in x,
     its place in y, its place in gate. taps (2, T): the offset of each tap in x and in w; each sums `inner` elements,
     x_step and w_step apart. `parts` cuts the blocks of an image so that few images serve many threads. One task owns
-    its elements.
+    its elements. With `clear`, y is set to 0 first.
     """
     images, many, size = y.shape[0], columns.shape[0], y.itemsize
     per_part = (blocks.shape[0] + parts - 1) // parts
@@ -27,6 +27,9 @@ def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, x_step, w_step, i
         x_image = x.ctypes.data + size * (n * x.shape[1] + x_offset)
         y_image = y.ctypes.data + size * (n * y.shape[1] + first)
         gate_image = gate.ctypes.data + size * (n * gate.shape[1] + first)
+        if clear:
+            for i in range(y.shape[1]):
+                y[n, i] = 0
         for i in range(part * per_part, min((part + 1) * per_part, blocks.shape[0])):
             row, count, tap, n_taps, strided = blocks[i]
             tile(

@@ -74,7 +74,7 @@ def evaluate_checkpoint(
 
 def predict(run_or_file: str | None, images: list[Path], invert: bool) -> list[dict]:
     """The classes of image files, most probable first: a list of {"file", "class", "probabilities"}."""
-    from cnncli.datasets.pictures import read_picture
+    from cnncli.datasets.images import read_picture
     from cnncli.layers.losses import probabilities
 
     found = checkpoint.read(runs.checkpoint_of(run_or_file))
