@@ -127,7 +127,9 @@ def max_rows(like, kind, x, taps, y, arg, size):
     rows, columns = size[0], np.arange(size[1])
     window = table(x[1], rows)[:, None, None] + table(*taps)[:, None] + columns
     values = elements(x[0], window, like.dtype)[0]
-    found = np.argmax(np.where(np.isnan(values), np.inf, values), 1)
+    nan = np.isnan(values)
+    last_nan = values.shape[1] - 1 - np.argmax(nan[:, ::-1], 1)
+    found = np.where(nan.any(1), last_nan, np.argmax(values, 1))
     elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)[1](
         np.take_along_axis(values, found[:, None], 1)[:, 0]
     )

@@ -237,11 +237,14 @@ def tile(like, which, a, b, count, y, epilogue):
     a_index = (a_outer[:, None] + inner * a[3]).ravel()[None] + a_offsets[:, None]
     b_index = (b_outer[:, None] + inner * b[2]).ravel()[:, None] + columns
     sums = elements(a[0], a_index, like.dtype)[0] @ elements(b[0], b_index, like.dtype)[0]
-    found, store = elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)
     bias, gate, gate_rows, op = epilogue
     if op == ACCUMULATE:
-        sums += found
-    elif op == GATE:
+        for start, of_row in zip(table(y[1], rows), sums, strict=True):  # row by row: they may overlap
+            before, store = elements(y[0], start + columns, like.dtype)
+            store(before + of_row)
+        return
+    _, store = elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)
+    if op == GATE:
         sums[~(elements(gate, table(gate_rows, rows)[:, None] + columns, like.dtype)[0] > 0)] = 0
     elif op in (BIAS, BIAS_RELU):
         sums += elements(bias, columns, like.dtype)[0]
