@@ -107,6 +107,10 @@ CONV = [
     conv(5, (8, 7), 16, 3, dilation=[2, 1], padding="same"),
     conv(4, (10, 10), 6, 3, dilation=3, stride=2, padding="same"),
     conv(2, (6, 6), 3, 2, dilation=4, padding="full"),
+    # few input channels and no padding along the width: the data gradient goes by output pixels
+    conv(4, (9, 6), 5, [3, 2], dilation=[2, 1], padding=[[2, 1], 0]),
+    conv(8, (5, 9), 33, [2, 4], stride=[1, 2], padding=[1, 0], images=40),
+    conv(2, (3, 4, 7), 6, [2, 3, 3], stride=[2, 1, 3], padding=[1, 1, 0]),
     # groups and depthwise, with a multiplier, strides and dilation
     conv(8, (5, 5), 16, 3, groups=2, padding="same"),
     conv(6, (5, 4), 9, 2, groups=3),

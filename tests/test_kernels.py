@@ -225,6 +225,14 @@ def test_max_pool_lets_a_nan_through(place):
     assert np.flatnonzero(dx).tolist() == [8, 9 + place, 26]
 
 
+def test_max_pool_of_several_nans():
+    """The last of them is the maximum, as in PyTorch."""
+    bound = Bound(Case("max_pool", 1, (6,), {"size": 6}, 1), np.float32)
+    bound.set(np.array([[[np.inf, np.nan, 3, np.nan, np.inf, 9]]]), {})
+    assert np.isnan(bound.forward()).all()
+    assert np.flatnonzero(bound.backward(np.ones((1, 1, 1)))[0]).tolist() == [3]
+
+
 def test_max_pool_of_what_is_lowest():
     bound = Bound(Case("max_pool", 1, (4,), {"size": 2, "padding": 1, "stride": 2}, 1), np.float32)
     bound.set(np.array([[[-np.inf, -3e38, -5.0, -5.0]]]), {})

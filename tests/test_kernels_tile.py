@@ -38,8 +38,9 @@ class Problem:
         self.a_step, self.b_step = int(generator.integers(1, 4)), self.columns + int(generator.integers(0, 4))
         self.a_rows = self._rows(generator, rows, strided)
         self.a_outer, self.b_outer = generator.integers(0, 30, outer), generator.integers(0, 30, outer)
-        # results lie in any order, with gaps
-        self.y_rows = generator.permutation(rows) * (self.columns + 3) + 2
+        # results lie in any order, with gaps; only those that are added may overlap
+        distance = int(generator.integers(1, self.columns + 4)) if op == ACCUMULATE else self.columns + 3
+        self.y_rows = generator.permutation(rows) * distance + 2
         self.gate_rows = generator.integers(0, 50, rows)
         a_size = int(self.a_rows.max() + self.a_outer.max(initial=0) + inner * self.a_step)
         b_size = int(self.b_outer.max(initial=0) + inner * self.b_step)
@@ -137,7 +138,7 @@ def of_ones(op, rows):
     problem = Problem(np.random.default_rng(6), np.float32, SINGLE, False, rows, 4, op, 1, 2)
     problem.a_rows, problem.a_outer, problem.b_outer = 10 * np.arange(rows), np.zeros(1), np.zeros(1)
     problem.a, problem.b, problem.bias = np.ones(100, np.float32), np.ones(100, np.float32), np.zeros(100, np.float32)
-    problem.gate = np.ones(100, np.float32)
+    problem.gate, problem.y_rows = np.ones(100, np.float32), 7 * np.arange(rows) + 1
     return problem
 
 

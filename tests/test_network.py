@@ -1,0 +1,193 @@
+"""Whole networks against the composition of their layers' definitions, and their bits for any number of threads."""
+
+import hashlib
+
+import naive
+import networks
+import numpy as np
+import pytest
+from cases import DEFINITIONS, Case
+
+from cnncli.kernels import optimizers, set_threads, threads
+from cnncli.network import Network, stages
+
+# without chance, and without a last flatten of several pixels, whose classes would be in the order of our memory
+COMPOSED = [
+    name
+    for name, (_, _, layers) in networks.NETWORKS.items()
+    if "dropout" not in layers and (not layers.endswith("flatten") or name == "flatten_last")
+]
+
+
+def files(network, flat=None):
+    """{path: {name: tensor}} in the order of files."""
+    found = {node.path: {} for node in network.nodes}
+    for tensor, value in network.parameters.save(flat).items():
+        path, _, name = tensor.rpartition(".")
+        found[path][name] = value
+    return found
+
+
+def composed(network, x, labels):
+    """(output, losses, {path: gradients}) of the layers' definitions one after the other. x (images, channels, *axes)."""
+    parameters, backwards = files(network), []
+    for node in network.nodes:
+        options = node.layer.model_dump(exclude_unset=True)
+        case = Case(node.layer.kind, node.shape.channels, node.shape.axes, options, len(x))
+        x, backward = DEFINITIONS[case.kind](case, x, parameters[node.path])
+        backwards.append((node.path, backward))
+    losses, gradient = naive.softmax_cross_entropy(x, labels)
+    gradient, gradients = gradient / len(x), {}
+    for path, backward in reversed(backwards):
+        gradient, gradients[path] = backward(gradient)
+    return x, losses, gradients
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_is_the_composition_of_its_layers(name):
+    """With weights given in the order of files, (out, in, ...) channels first, and their gradients taken in it."""
+    network = networks.network(name, np.float64)
+    generator, parameters = np.random.default_rng(3), network.parameters
+    given = {tensor: generator.normal(0, 0.4, p.file_shape) for tensor, p in parameters.declared.items()}
+    parameters.load(given)
+    plan = networks.filled(network.plan(4, True))
+    plan.forward()
+    plan.backward()
+    images = np.moveaxis(plan.x.interior, -1, 1).reshape(4, network.input.channels, *network.input.axes)
+    output, losses, gradients = composed(network, images, plan.labels)
+    np.testing.assert_allclose(plan.output, output, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(plan.losses, losses, rtol=1e-10)
+    for path, of_layer in files(network, parameters.gradients).items():
+        for tensor, gradient in of_layer.items():
+            np.testing.assert_allclose(gradient, gradients[path][tensor], rtol=1e-9, atol=1e-12)
+
+
+def optimize(kernel, network, slots, step):
+    """One update by one of the kernels, with everything that it can do."""
+    p = network.parameters
+    if kernel == "sgd":
+        optimizers.sgd(p.values, p.gradients, slots[0], 0.05, 0.9, True, 0.01, False, p.decayed)
+    elif kernel == "adam":
+        optimizers.adam(p.values, p.gradients, *slots, 0.01, 0.9, 0.99, 1e-8, step, 0.01, True, p.decayed)
+    else:
+        optimizers.rmsprop(p.values, p.gradients, *slots, 0.01, 0.9, 0.5, 1e-8, 0.01, p.decayed)
+
+
+def trained(name, kernel, count):
+    """sha256 of all that 5 steps with `count` threads left."""
+    before = threads()
+    set_threads(count)
+    network = networks.network(name, label_smoothing=0.1)
+    plan, digest = network.plan(33, True), hashlib.sha256()
+    slots = [network.arena.take(network.parameters.values.shape) for _ in range(2)]
+    for step in range(1, 6):
+        networks.filled(plan, step)
+        plan.forward()
+        plan.backward()
+        optimize(kernel, network, slots, step)
+        arrays = (plan.output, plan.losses, plan.ranks, plan.doutput, network.parameters.gradients, *slots)
+        for array in (*arrays, network.parameters.values):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    set_threads(before)
+    assert np.isfinite(network.parameters.values).all()
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("kernel", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("name", ["lenet", "relu_then_conv", "dropout", "activations", "three_axes"])
+def test_training_has_the_same_bits_for_any_number_of_threads(name, kernel):
+    assert len({trained(name, kernel, count) for count in (1, 2, 3, 4)}) == 1
+
+
+def test_training_learns():
+    """The loss of one batch falls: the gradient points the right way and the optimiser follows it."""
+    network = networks.network("lenet")
+    plan, slots = networks.filled(network.plan(16, True)), np.zeros((2, *network.parameters.values.shape), np.float32)
+    losses = []
+    for step in range(1, 61):
+        plan.forward()
+        losses.append(plan.losses.mean())
+        plan.backward()
+        optimize("adam", network, slots, step)
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def outputs(network, images, training, seed=1):
+    plan = networks.filled(network.plan(images, training), seed)
+    plan.forward()
+    return plan.output.copy()
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_inference_is_training_without_chance(name):
+    network = networks.network(name)
+    np.testing.assert_array_equal(outputs(network, 5, False), outputs(network, 5, True))
+
+
+def test_inference_leaves_dropout_out():
+    text = networks.NETWORKS["dropout"]
+    plain = "|".join(layer for layer in text[2].split("|") if "dropout" not in layer)
+    network, other = networks.network("dropout"), Network(networks.specification(*text[:2], plain))
+    parameters = zip(network.parameters.declared, other.parameters.declared, strict=True)
+    saved = network.parameters.save()
+    other.parameters.load({theirs: saved[ours] for ours, theirs in parameters})
+    np.testing.assert_array_equal(outputs(network, 5, False), outputs(other, 5, False))
+    assert np.any(outputs(network, 5, True) != outputs(network, 5, False))
+
+
+def test_inference_does_not_smooth_labels():
+    network = networks.network("mlp", label_smoothing=0.5)
+    losses = []
+    for training in (True, False):
+        plan = networks.filled(network.plan(6, training))
+        plan.forward()
+        losses.append(plan.losses.copy())
+        wanted, _ = naive.softmax_cross_entropy(plan.output, plan.labels, 0.5 if training else 0.0)
+        np.testing.assert_allclose(losses[-1], wanted, rtol=1e-5)
+
+
+def test_ranks_and_losses_are_of_the_output():
+    plan = networks.filled(networks.network("lenet").plan(20, True))
+    plan.forward()
+    order = np.argsort(-plan.output, 1, kind="stable")
+    np.testing.assert_array_equal(plan.ranks, (order == plan.labels[:, None]).argmax(1))
+
+
+def test_infer_is_the_output_of_forward():
+    plan = networks.filled(networks.network("lenet").plan(3, False))
+    plan.forward()
+    output = plan.output.copy()
+    plan.output[...] = 0
+    plan.infer()
+    np.testing.assert_array_equal(plan.output, output)
+
+
+class TestDraws:
+    def test_layers_and_keys_draw_differently(self):
+        plan = networks.network("dropout").plan(2, True)
+        found = set()
+        for key in range(20):
+            plan.draw(key)
+            found |= set(plan.keys[:, 0].tolist())
+        assert len(found) == 20 * len(plan.keys)
+
+    def test_a_key_repeats_its_bits(self):
+        plan = networks.filled(networks.network("dropout").plan(4, True))
+        found = []
+        for key in (1, 2, 1, 2**63 + 5):
+            plan.draw(key)
+            plan.forward()
+            found.append(plan.output.tobytes())
+        assert found[0] == found[2]
+        assert len(set(found)) == 3
+
+
+def fused(name, training=True):
+    return [stage.path for stage in stages(networks.network(name).nodes, training) if stage.relu]
+
+
+def test_relus_join_what_can_take_them():
+    assert fused("lenet") == ["0_conv", "3_conv", "7_dense"]
+    assert fused("unfused") == ["1_conv", "8_dense"]
+    assert fused("relu_alone_last") == []
+    assert fused("relu_then_others", training=False) == ["0_conv", "5_dense"]
