@@ -29,7 +29,7 @@ def files(network, flat=None):
 
 
 def composed(network, x, labels):
-    """(output, losses, {path: gradients}) of the layers' definitions one after the other. x (images, channels, *axes)."""
+    """(output, losses, {path: gradients}) of the layers' definitions, one after the other. x (images, channels, ...)."""
     parameters, backwards = files(network), []
     for node in network.nodes:
         options = node.layer.model_dump(exclude_unset=True)

@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from itertools import pairwise
 
 import networks
 import numpy as np
@@ -34,7 +35,7 @@ class TestArena:
             assert array.flags.writeable
             assert not array.any()
         taken = sorted((start(array), start(array) + array.nbytes) for array in arrays)
-        for (_, end), (following, _) in zip(taken, taken[1:], strict=False):
+        for (_, end), (following, _) in pairwise(taken):
             assert end + SLACK <= following
 
     def test_grows_and_keeps_its_slack(self, monkeypatch):
