@@ -29,7 +29,7 @@ def files(network, flat=None):
 
 
 def composed(network, x, labels):
-    """(output, losses, {path: gradients}) of the layers' definitions, one after the other. x (images, channels, ...)."""
+    """(output, losses, {path: gradients}) by the layers' definitions. x (images, channels, *axes)."""
     parameters, backwards = files(network), []
     for node in network.nodes:
         options = node.layer.model_dump(exclude_unset=True)

@@ -11,23 +11,9 @@ from llvmlite import binding as llvm
 
 ROOT = Path(__file__).parents[1]
 
-BASE = (
-    "64bit",
-    "cmov",
-    "cx8",
-    "fxsr",
-    "mmx",
-    "sse",
-    "sse2",
-    "cx16",
-    "popcnt",
-    "sahf",
-    "sse3",
-    "sse4.1",
-    "sse4.2",
-    "ssse3",
-)
-X86_64_V3 = {*BASE, "avx", "avx2", "bmi", "bmi2", "crc32", "f16c", "fma", "lzcnt", "movbe", "xsave"}
+BASE = {"64bit", "cmov", "cx16", "cx8", "fxsr", "mmx", "popcnt", "sahf"}
+SSE = {"sse", "sse2", "sse3", "sse4.1", "sse4.2", "ssse3"}
+X86_64_V3 = BASE | SSE | {"avx", "avx2", "bmi", "bmi2", "crc32", "f16c", "fma", "lzcnt", "movbe", "xsave"}
 
 
 def run_tests(names, **environment):
