@@ -22,9 +22,10 @@ def gather(x, images, samples, row_starts, scale, offset, key, shift, flip):
         sample = samples[n]
         if shift == 0 and not flip:
             for row in range(depth * height):
-                d, h, start = row // height, row % height, row_starts[row]
+                to = x[n, row_starts[row] : row_starts[row] + length]  # slices are vectorised: no index is negative
+                of = images[sample, row // height, row % height]
                 for i in range(length):
-                    x[n, start + i] = real(images[sample, d, h, i]) * scales[i] + offsets[i]
+                    to[i] = real(of[i]) * scales[i] + offsets[i]
         else:
             drawn = mix(key[0], np.uint64(sample))
             span = np.uint64(2 * shift + 1)

@@ -79,11 +79,12 @@ def add_chunks(total, partial, slice_size):
     """total = sum over chunks s of partial[s], in the order of s. total (E,), partial (S, E); a task owns a slice."""
     for part in prange((total.shape[0] + slice_size - 1) // slice_size):
         first, last = part * slice_size, min((part + 1) * slice_size, total.shape[0])
-        for i in range(first, last):
-            total[i] = partial[0, i]
+        own = total[first:last]  # slices, whose indices begin at 0, are vectorised: no index is negative
+        own[:] = partial[0, first:last]
         for s in range(1, partial.shape[0]):
-            for i in range(first, last):
-                total[i] += partial[s, i]
+            more = partial[s, first:last]
+            for i in range(last - first):
+                own[i] += more[i]
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
@@ -95,11 +96,13 @@ def bias_gradient(db, partial, dy):
     chunks, width, channels = partial.shape[0], partial.shape[1], db.shape[0]
     per_chunk = (dy.shape[0] + chunks - 1) // chunks
     for s in prange(chunks):
+        own = partial[s]
         for i in range(width):
-            partial[s, i] = 0
+            own[i] = 0
         for row in range(s * per_chunk, min((s + 1) * per_chunk, dy.shape[0])):
+            more = dy[row]
             for i in range(width):
-                partial[s, i] += dy[row, i]
+                own[i] += more[i]
     for c in range(channels):
         db[c] = 0
     for s in range(chunks):

@@ -16,33 +16,39 @@ SQRT_HALF = math.sqrt(0.5)
 INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _row(array, n, start, length):
+    """A row as a slice: an index that begins at 0 is seen not to be negative, and the loop is vectorised."""
+    return array[n, start : start + length]
+
+
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
 def activate(y, x, rows, length, kind, alpha):
     """y = f(x). `alpha` is the slope of leaky_relu below 0, or the limit of elu. gelu is the exact x * Phi(x)."""
     real = y.dtype.type
     for n in prange(y.shape[0]):
         for row in range(rows.shape[1]):
-            a, b = rows[0, row], rows[1, row]
+            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
             if kind == RELU:
                 for i in range(length):
-                    y[n, a + i] = real(0) if x[n, b + i] < 0 else x[n, b + i]
+                    to[i] = real(0) if of[i] < 0 else of[i]
             elif kind == LEAKY_RELU:
                 for i in range(length):
-                    y[n, a + i] = x[n, b + i] * real(alpha) if x[n, b + i] < 0 else x[n, b + i]
+                    to[i] = of[i] * real(alpha) if of[i] < 0 else of[i]
             elif kind == ELU:
                 for i in range(length):
-                    value = x[n, b + i]
-                    y[n, a + i] = real(alpha) * real(math.expm1(value)) if value < 0 else value
+                    value = of[i]
+                    to[i] = real(alpha) * real(math.expm1(value)) if value < 0 else value
             elif kind == GELU:
                 for i in range(length):
-                    value = x[n, b + i]
-                    y[n, a + i] = value * real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
+                    value = of[i]
+                    to[i] = value * real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
             elif kind == SIGMOID:
                 for i in range(length):
-                    y[n, a + i] = real(1) / (real(1) + real(math.exp(-x[n, b + i])))
+                    to[i] = real(1) / (real(1) + real(math.exp(-of[i])))
             else:
                 for i in range(length):
-                    y[n, a + i] = math.tanh(x[n, b + i])
+                    to[i] = math.tanh(of[i])
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
@@ -51,29 +57,30 @@ def activate_gradient(dx, dy, saved, rows, length, kind, alpha):
     real = dx.dtype.type
     for n in prange(dx.shape[0]):
         for row in range(rows.shape[1]):
-            a, b, s = rows[0, row], rows[1, row], rows[2, row]
+            to, of = _row(dx, n, rows[0, row], length), _row(dy, n, rows[1, row], length)
+            kept = _row(saved, n, rows[2, row], length)
             if kind == RELU:
                 for i in range(length):
-                    dx[n, a + i] = dy[n, b + i] if saved[n, s + i] > 0 else real(0)
+                    to[i] = of[i] if kept[i] > 0 else real(0)
             elif kind == LEAKY_RELU:
                 for i in range(length):
-                    dx[n, a + i] = dy[n, b + i] * (real(1) if saved[n, s + i] > 0 else real(alpha))
+                    to[i] = of[i] * (real(1) if kept[i] > 0 else real(alpha))
             elif kind == ELU:
                 for i in range(length):
-                    value = saved[n, s + i]
-                    dx[n, a + i] = dy[n, b + i] * (real(1) if value > 0 else value + real(alpha))
+                    value = kept[i]
+                    to[i] = of[i] * (real(1) if value > 0 else value + real(alpha))
             elif kind == GELU:
                 for i in range(length):
-                    value = saved[n, s + i]
+                    value = kept[i]
                     cdf = real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
                     density = real(math.exp(real(-0.5) * value * value)) * real(INVERSE_SQRT_2PI)
-                    dx[n, a + i] = dy[n, b + i] * (cdf + value * density)
+                    to[i] = of[i] * (cdf + value * density)
             elif kind == SIGMOID:
                 for i in range(length):
-                    dx[n, a + i] = dy[n, b + i] * saved[n, s + i] * (real(1) - saved[n, s + i])
+                    to[i] = of[i] * kept[i] * (real(1) - kept[i])
             else:
                 for i in range(length):
-                    dx[n, a + i] = dy[n, b + i] * (real(1) - saved[n, s + i] * saved[n, s + i])
+                    to[i] = of[i] * (real(1) - kept[i] * kept[i])
 
 
 @njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -96,10 +103,10 @@ def dropout(y, x, rows, length, rate, key, samples):
     for n in prange(y.shape[0]):
         image = mix(key[0], np.uint64(samples[n]))
         for row in range(rows.shape[1]):
-            a, b = rows[0, row], rows[1, row]
+            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
             for i in range(length):
                 drawn = mix(image, np.uint64(row * length + i)) >> np.uint64(11)
-                y[n, a + i] = x[n, b + i] * scale if drawn >= limit else real(0)
+                to[i] = of[i] * scale if drawn >= limit else real(0)
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
@@ -107,5 +114,6 @@ def copy_rows(y, x, rows, length):
     """y = x, row by row."""
     for n in prange(y.shape[0]):
         for row in range(rows.shape[1]):
+            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
             for i in range(length):
-                y[n, rows[0, row] + i] = x[n, rows[1, row] + i]
+                to[i] = of[i]

@@ -226,14 +226,15 @@ def average_pool(y, x, rows, taps, phases, scales, channels):
         for p in range(phases.shape[0]):
             row, count, tap, n_taps = phases[p]
             for r in range(row, row + count):
-                start, place = rows[0, r], rows[1, r]
-                for c in range(channels):
-                    y[n, place + c] = 0
+                to = y[n, rows[1, r] : rows[1, r] + channels]  # slices are vectorised: no index is negative
+                to[:] = 0
                 for t in range(tap, tap + n_taps):
+                    start = rows[0, r] + taps[t]
+                    of = x[n, start : start + channels]
                     for c in range(channels):
-                        y[n, place + c] += x[n, start + taps[t] + c]
+                        to[c] += of[c]
                 for c in range(channels):
-                    y[n, place + c] *= scales[p]
+                    to[c] *= scales[p]
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
@@ -245,7 +246,9 @@ def average_pool_gradient(dx, dy, rows, taps, phases, scales, channels):
         for p in range(phases.shape[0]):
             row, count, tap, n_taps = phases[p]
             for r in range(row, row + count):
-                start, place = rows[0, r], rows[1, r]
+                of = dy[n, rows[1, r] : rows[1, r] + channels]
                 for t in range(tap, tap + n_taps):
+                    start = rows[0, r] + taps[t]
+                    to = dx[n, start : start + channels]
                     for c in range(channels):
-                        dx[n, start + taps[t] + c] += dy[n, place + c] * scales[p]
+                        to[c] += of[c] * scales[p]
