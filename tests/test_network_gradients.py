@@ -43,7 +43,6 @@ def test_gradient_with_label_smoothing(loss):
     check("relu_last", loss=loss, label_smoothing=0.3)
 
 
-@pytest.mark.xfail(reason="flattening one pixel keeps the border of its gradient", strict=True)
 @pytest.mark.parametrize("name", networks.ONE_PIXEL)
 def test_gradient_of_one_flattened_pixel(name):
     check(name)

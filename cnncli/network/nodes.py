@@ -78,7 +78,7 @@ def slots(planned: list[Stage], training: bool) -> tuple[list[Slot], list[Slot |
         values.append(Slot(stage.output, border, not stage.view))
         before = gradients[-1]
         if stage.view and before is not None:
-            same = stage.output.size == stage.shape.size
+            same = stage.output.rank == stage.shape.rank
             # what has a border cannot be read as flat: then it is copied
             fits = same or before.border == NO_BORDER
             gradients.append(Slot(stage.output, before.border if same else NO_BORDER, not fits))
