@@ -37,7 +37,7 @@ NETWORKS = {
     "dropout": (
         2,
         [5, 5],
-        "dropout: 0.2|conv: {filters: 6}|relu|dropout|max_pool: 3|flatten|dropout: 0.3|dense: 4|dropout: 0.0",
+        "dropout: 0.2|conv: {filters: 6, padding: same}|relu|dropout|max_pool: 3|flatten|dense: 4|dropout: 0",
     ),
     "activations": (
         2,

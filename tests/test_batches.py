@@ -32,7 +32,9 @@ def new_plan(size, images, dtype=np.float32):
     """What a feeder needs of a plan, its input with a border of unequal sides."""
     shape = Shape(size[:3], size[3], 3)
     x = new_buffer(Arena(dtype), images, shape, ((1, 0), (0, 2), (2, 1)))
-    return SimpleNamespace(x=x, labels=np.zeros(images, np.int64), samples=np.zeros(images, np.int64))
+    return SimpleNamespace(
+        x=x, x_rows=x.row_starts, labels=np.zeros(images, np.int64), samples=np.zeros(images, np.int64)
+    )
 
 
 def fed(split, normalization, samples, augment=(), key=0, dtype=np.float32):

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cnncli.kernels import geometry
+from cnncli.kernels.buffer import Arena, Buffer, new_buffer
+from cnncli.kernels.convolution import BIAS, GATE, Convolution
 from cnncli.kernels.geometry import Axis
 from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, SINGLE, WIDE, lanes
 
@@ -137,17 +140,41 @@ def test_parts_hold_all_blocks_and_none_is_empty(tasks, blocks):
 
 
 def test_check_bounds():
-    geometry.check_bounds("x", 10, 0, np.array([0, 4]), np.array([2, 5]))
-    geometry.check_bounds("x", 10, 3, np.array([12]))
-    geometry.check_bounds("x", 10, 0, np.array([9]), np.zeros(0, int))
+    geometry.check_bounds("x", 10, np.array([0, 4]), np.array([2, 5]))
+    geometry.check_bounds("x", 10, np.array([9]), np.zeros(0, int))
     with pytest.raises(IndexError, match=r"x: offsets 2\.\.10 leave an array of 10 elements"):
-        geometry.check_bounds("x", 10, 0, np.array([0, 5]), np.array([2, 5]))
+        geometry.check_bounds("x", 10, np.array([0, 5]), np.array([2, 5]))
     with pytest.raises(IndexError):
-        geometry.check_bounds("x", 10, 0, np.array([0, 4]), -1)
-    with pytest.raises(IndexError):
-        geometry.check_bounds("x", 10, 3, np.array([13]))
+        geometry.check_bounds("x", 10, np.array([0, 4]), -1)
 
 
+@pytest.mark.parametrize("short", ["y", "bias", "gate", "dw", "w"])
+def test_arrays_that_are_too_short_are_seen(short):
+    """Each by less than one vector: where the tile would write, or read, beside them."""
+    arena, convolution = Arena(np.float32), Convolution((ONE, ONE, Axis(8, 8, 1, 1, 1, 0)), 2, 32)
+    shape = SimpleNamespace(size=(1, 1, 8), channels=2)
+    x, y = new_buffer(arena, 1, shape, convolution.border), np.zeros((1, 8 * 32), np.float32)
+    arrays = {
+        "y": y,
+        "gate": y,
+        "w": np.zeros(64, np.float32),
+        "dw": np.zeros(64, np.float32),
+        "bias": np.zeros(32, np.float32),
+    }
+    arrays[short] = arrays[short][..., :-1]
+    wide = Buffer(arrays["y"], (1, 1, 8), 32, convolution.gradient_border)
+    turned = Convolution((ONE, ONE, Axis(8, 8, 1, 1, 1, 0)), 32, 2)
+    right, gate = Buffer(y, (1, 1, 8), 32, x.border), Buffer(arrays["gate"], (1, 1, 8), 32, x.border)
+    plans = {
+        "y": lambda: convolution.plan_forward(wide, x, arrays["w"], arrays["bias"], BIAS),
+        "dw": lambda: convolution.plan_weight_gradient(arrays["dw"], x, wide, arena),
+        "gate": lambda: turned.plan_data_gradient(right, x, np.zeros(64, np.float32), arena, GATE, gate),
+    }
+    with pytest.raises(IndexError, match=f"^{short}: offsets"):
+        plans.get(short, plans["y"])()
+
+
+ONE = Axis(1, 1, 1, 1, 1, 0)
 CONV = Case("conv", 3, (6, 6), {"filters": 5, "kernel": 3, "stride": 2})
 
 

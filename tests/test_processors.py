@@ -60,4 +60,9 @@ def test_convolutions_are_exact_with_sixteen_registers(tmp_path):
     names = [*oracle_of("conv", 30, most=10**6), *oracle_of("conv", 8, "test_fused_relu", most=10**6)]
     names += [*oracle_of("dense", 4), *oracle_of("max_pool", 6)]
     environment = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": features, "CNNCLI_CACHE": str(tmp_path)}
+    host = "from cnncli.kernels.vectors import HOST; print(HOST.bytes, HOST.registers, HOST.fma)"
+    told = subprocess.run(
+        [sys.executable, "-c", host], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert told.stdout == "32 16 True\n", told.stderr
     run_tests(names, **environment)

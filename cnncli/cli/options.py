@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -63,14 +64,13 @@ def use_threads(count: int | None) -> None:
     """Let the kernels use `count` threads, before the first of them is imported. None: one a core."""
     if count is None:
         return
-    if count > (os.cpu_count() or 1):
-        os.environ["NUMBA_NUM_THREADS"] = str(count)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if count > usable and "numba" not in sys.modules:
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(count))
     from cnncli import kernels
 
     if count > kernels.most_threads():
-        raise SpecificationError(
-            f"--threads {count}: this process may use {kernels.most_threads()} (NUMBA_NUM_THREADS)"
-        )
+        raise SpecificationError(f"--threads {count}: this process may use {kernels.most_threads()}")
     kernels.set_threads(count)
 
 

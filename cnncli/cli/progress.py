@@ -15,16 +15,19 @@ class Progress(Listener):
     def __init__(self, quiet: bool, verbose: bool):
         self.quiet, self.verbose, self.bar = quiet, verbose, None
 
-    def started(self, folder, network, epochs, steps_per_epoch, done):
-        self.epochs, self.steps_per_epoch, self.done = epochs, steps_per_epoch, done
+    def started(self, run):
+        self.epochs, self.steps_per_epoch, self.done = run.options.epochs, run.steps_per_epoch, run.progress.step
         if self.quiet:
             return
+        network = run.network
         count = f"{network.parameters.count:,} parameters"
-        click.echo(f"{network.specification.name}: {count}, {kernels.threads()} threads, into {folder}", err=True)
-        if not kernels.cached():
+        click.echo(f"{network.specification.name}: {count}, {kernels.threads()} threads, into {run.folder}", err=True)
+        if kernels.CACHE_PROBLEM:
+            click.echo(f"kernels are compiled anew in each run: {kernels.CACHE_PROBLEM}", err=True)
+        elif not kernels.cached():
             click.echo("compiling kernels, once for this machine and version: some 15 seconds", err=True)
-        if done:
-            click.echo(f"going on after step {done} of {epochs * steps_per_epoch}", err=True)
+        if self.done:
+            click.echo(f"going on after step {self.done} of {run.total}", err=True)
         if self.verbose:
             text = ", ".join(f"{name} {version}" for name, version in kernels.versions().items())
             click.echo(f"{text}; {network.arena.bytes / 2**20:.1f} MiB for parameters and optimiser", err=True)

@@ -12,7 +12,10 @@ OVERRIDES = {
     "seed": "train.seed",
     "save_every": "train.save_every",
 }
-NOT_WITH_RESUME = ("model", "dataset", "data_dir", "out", "lr", "no_shuffle", "overrides", *OVERRIDES)
+NOT_WITH_RESUME = {
+    name: f"--{name.replace('_', '-')}"
+    for name in ("model", "dataset", "data_dir", "out", "lr", "no_shuffle", *OVERRIDES)
+} | {"overrides": "--set"}
 
 
 @click.command("train")
@@ -48,8 +51,9 @@ def command(resume, threads, as_json, quiet, verbose, **given):
       cnncli train --model my.yaml --lr 0.05 --set train.schedule=cosine
       cnncli train --resume runs/lenet-digits-1
     """
-    if resume and (unwanted := [name for name in NOT_WITH_RESUME if given[name]]):
-        raise click.UsageError(f"--resume goes on as the run began: --{unwanted[0].replace('_', '-')} cannot change it")
+    unwanted = [option for name, option in NOT_WITH_RESUME.items() if given[name] not in (None, False, ())]
+    if resume and unwanted:
+        raise click.UsageError(f"--resume goes on as the run began: {unwanted[0]} cannot change it")
     if not resume and not given["model"]:
         raise click.UsageError("give --model FILE_OR_NAME (cnncli models lists the zoo), or --resume RUN")
     options.use_threads(threads)

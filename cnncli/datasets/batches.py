@@ -7,6 +7,8 @@ import numpy as np
 from cnncli.datasets.base import Split
 from cnncli.kernels import batch as kernels
 
+PART = 1024  # images that are made float64 at a time
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -20,6 +22,11 @@ class Normalization:
     mean: np.ndarray
     deviation: np.ndarray
 
+    def equals(self, other: "Normalization") -> bool:
+        """Whether both do the same to every number."""
+        moments = np.array_equal(self.mean, other.mean) and np.array_equal(self.deviation, other.deviation)
+        return self.unit == other.unit and moments
+
     @classmethod
     def of(cls, split: Split, kind: str) -> "Normalization":
         """`mean_std`: to mean 0 and deviation 1 over the split; `none`: uint8 to 0..1, floats as they are."""
@@ -32,15 +39,12 @@ class Normalization:
 
 
 def _moments(images):
-    """Mean and standard deviation of each channel, in float64, without a float copy of all images."""
+    """Mean and standard deviation of each channel, in float64, part by part, without a float copy of all of them."""
     channels, count = images.shape[-1], images.size // images.shape[-1]
-    if images.dtype == np.uint8:
-        levels = np.arange(256.0)
-        histograms = [np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(channels)]
-        mean = np.array([h @ levels / count for h in histograms])
-        return mean, np.sqrt([h @ (levels - m) ** 2 / count for h, m in zip(histograms, mean, strict=True)])
-    mean = images.mean((0, 1, 2, 3), dtype=np.float64)
-    return mean, images.std((0, 1, 2, 3), dtype=np.float64)
+    parts = [images[start : start + PART] for start in range(0, len(images), PART)]
+    mean = sum(part.sum((0, 1, 2, 3), dtype=np.float64) for part in parts) / count
+    squares = sum(((part.reshape(-1, channels) - mean) ** 2).sum(0) for part in parts)
+    return mean, np.sqrt(squares / count)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -76,12 +80,11 @@ class Feeder:
         self._key[0] = key
         plan.samples[:] = samples
         np.take(self.labels, samples, out=plan.labels)
-        x = plan.x
         kernels.gather(
-            x.array,
+            plan.x.array,
             self._images,
             plan.samples,
-            x.row_starts,
+            plan.x_rows,
             self._scale,
             self._offset,
             self._key,

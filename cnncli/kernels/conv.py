@@ -7,17 +7,17 @@ are not 0 where a group begins. `blocks` holds for each block of rows (first row
 
 from numba import njit, prange
 
-from cnncli.kernels.tile import STORE, tile
+from cnncli.kernels.tile import STORE, tile, variant
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, x_step, w_step, inner, op, parts, clear):
+def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, w_step, inner, op, parts, clear):
     """y = op(sum over taps of x * w), by output pixels: forward, and with turned weights the data gradient.
 
     y (N, Y), x (N, X), gate (N, G) at the places that `rows` (3, pixels) gives for each output pixel: its window in x,
-    its place in y, its place in gate. taps (2, T): the offset of each tap in x and in w; each sums `inner` elements,
-    x_step and w_step apart. `parts` cuts the blocks of an image so that few images serve many threads. One task owns
-    its elements. With `clear`, y is set to 0 first.
+    its place in y, its place in gate. taps (2, T): the offset of each tap in x and in w; each sums `inner` elements of
+    x, side by side, times rows of w, w_step apart. `parts` cuts the blocks of an image so that few images serve many
+    threads. With `clear`, y is set to 0 first. One task owns its elements.
     """
     images, many, size = y.shape[0], columns.shape[0], y.itemsize
     per_part = (blocks.shape[0] + parts - 1) // parts
@@ -34,8 +34,8 @@ def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, x_step, w_step, i
             row, count, tap, n_taps, strided = blocks[i]
             tile(
                 y,
-                (2 * kind + strided) * 100 + count,
-                (x_image, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, x_step),
+                variant(kind, strided, count),
+                (x_image, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, 1),
                 (w.ctypes.data + size * w_offset, taps.ctypes.data + 8 * (taps.shape[1] + tap), w_step),
                 (n_taps, inner),
                 (y_image, rows.ctypes.data + 8 * (rows.shape[1] + row), tail),
@@ -61,7 +61,7 @@ def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inne
         tap += start
         tile(
             dw,
-            (2 * kind + strided) * 100 + count,
+            variant(kind, strided, count),
             (x.ctypes.data + size * x_offset, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, x_step),
             (dy.ctypes.data + size * first, taps.ctypes.data + 8 * (taps.shape[1] + tap), y_step),
             (min(per_chunk, n_taps - start), inner),

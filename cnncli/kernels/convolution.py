@@ -1,7 +1,7 @@
 """A convolution of fixed shapes as three calls that are ready to run: forward, data gradient, weight gradient.
 
 Each `plan_...` makes the tables for its arrays, checks that no address can leave them, and returns a call without
-arguments. A dense layer is the same three calls: `plan_product`.
+arguments. A dense layer is the same three calls: `dense`, on buffers `as_pixels`.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from cnncli.kernels import conv, geometry
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
-from cnncli.kernels.tile import ACCUMULATE, BIAS, BIAS_RELU, GATE, NARROW, SINGLE, STORE, WIDE, lanes, load
+from cnncli.kernels.tile import ACCUMULATE, BIAS, BIAS_RELU, GATE, NARROW, SINGLE, STORE, lanes, load
 
 __all__ = ["ACCUMULATE", "BIAS", "BIAS_RELU", "GATE", "STORE", "Convolution"]
 
@@ -22,7 +22,7 @@ class Convolution:
     def __init__(self, axes: tuple[Axis, Axis, Axis], c_in: int, c_out: int, groups: int = 1):
         self.axes, self.c_in, self.c_out, self.groups = axes, c_in, c_out, groups
         self.kernel = tuple(axis.kernel for axis in axes)
-        self.weights = (groups, *self.kernel, c_in // groups, c_out // groups)
+        self.weight_shape = (groups, *self.kernel, c_in // groups, c_out // groups)
         # a row of the kernel is contiguous in the input: one sum over kw * c_in
         self.merged = groups == 1 and axes[2].dilation == 1
         self.merged_back = self.merged and axes[2].stride == 1
@@ -57,7 +57,7 @@ class Convolution:
 
     def plan_forward(self, y: Buffer, x: Buffer, w, bias, op):
         """y = op(convolution of x by w): the call. `bias` (c_out,) is read by the ops BIAS and BIAS_RELU."""
-        c_in, c_out = self.weights[4:]
+        c_in, c_out = self.weight_shape[4:]
         has_border = [any(both) for both in self.border]
         groups = [
             self._bordered(i, axis) if i == 2 or has_border[i] else geometry.forward_groups(axis)
@@ -72,7 +72,7 @@ class Convolution:
         """dx = op(transposed convolution of dy by w): the call. GATE keeps what lies where `gate` is positive."""
         if op == STORE and self._scatters(w.itemsize):
             return self._plan_scatter(dx, dy, w, arena)
-        c_in, c_out = self.weights[4:]
+        c_in, c_out = self.weight_shape[4:]
         groups = [geometry.backward_groups(axis) for axis in self.axes[:2]]
         size, _, kernel, _, _, before = self.axes[2]
         strides, last_tap = self._weight_strides(c_out, c_in), 0
@@ -139,7 +139,7 @@ class Convolution:
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
         """dw = sum over images and pixels of x by dy: the call."""
         load(dw.itemsize)
-        c_in, c_out = self.weights[4:]
+        c_in, c_out = self.weight_shape[4:]
         images, strides = x.array.shape[0], self._weight_strides(c_in, c_out)
         window = _window_groups(self.axes, self.border)
         rows, taps, phases, first_row, first_tap = [], [], [], 0, 0
@@ -160,8 +160,9 @@ class Convolution:
         for row, count, tap, n_taps in phases:
             read = rows[0, row : row + count], taps[0, tap : tap + n_taps], (width - 1) * x_step, columns[:, 3]
             if n_taps:  # a row of the kernel may lie in the padding wherever it is
-                check_bounds("x", x.array.size, 0, *read)
-        check_bounds("dy", dy.array.size, 0, taps[1], (width - 1) * y_step, self.c_out - 1)
+                check_bounds("x", x.array.size, *read)
+        check_bounds("dy", dy.array.size, taps[1], (width - 1) * y_step, self.c_out - 1)
+        check_bounds("dw", dw.size, rows[1], columns[:, 4] + geometry.reach(columns, dw.itemsize))
         chunks = min(images, -(-geometry.TASKS // (len(blocks) * len(columns))))
         partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
         flat = dw.reshape(-1)
@@ -198,16 +199,17 @@ def _bind(y, x, w, bias, gate, tables, columns, w_step, inner, op, clear=False):
     blocks = geometry.blocks(tables.phases, tables.rows, columns)
     # what adds to a cleared image is one task
     parts = 1 if clear else geometry.parts(y.shape[0] * len(columns), len(blocks))
+    last = geometry.reach(columns, y.itemsize)
+    check_bounds("bias", bias.size, (columns[:, 0] + last) * (op in (BIAS, BIAS_RELU)))
     for first, count, tap, taps in tables.phases:
         at, by = tables.rows[:, first : first + count], tables.taps[:, tap : tap + taps]
-        check_bounds("y", y.shape[1], 0, at[1], columns[:, 0])
-        check_bounds("gate", gate.shape[1], 0, at[2], columns[:, 0])
+        check_bounds("y", y.shape[1], at[1], columns[:, 0] + last)
+        check_bounds("gate", gate.shape[1], at[2], (columns[:, 0] + last) * (op == GATE))
         if taps:
-            check_bounds("x", x.shape[1], 0, at[0], by[0], inner - 1, columns[:, 3])
-            read = columns[:, 4] + np.where(columns[:, 1] == WIDE, lanes(SINGLE, w.itemsize), 0) + columns[:, 2] - 1
-            check_bounds("w", w.size, 0, by[1], (inner - 1) * w_step, read)
+            check_bounds("x", x.shape[1], at[0], by[0], inner - 1, columns[:, 3])
+            check_bounds("w", w.size, by[1], (inner - 1) * w_step, columns[:, 4] + last)
     rows, taps = tables.rows, tables.taps
-    return lambda: conv.convolve(y, x, w, bias, gate, rows, taps, blocks, columns, 1, w_step, inner, op, parts, clear)
+    return lambda: conv.convolve(y, x, w, bias, gate, rows, taps, blocks, columns, w_step, inner, op, parts, clear)
 
 
 def _window_groups(axes, border):

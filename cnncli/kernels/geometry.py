@@ -197,12 +197,18 @@ def parts(tasks: int, n_blocks: int) -> int:
     return -(-n_blocks // per_part)
 
 
-def check_bounds(what: str, elements: int, slack: int, *offsets: np.ndarray | int) -> None:
-    """Raise IndexError if the sums of one entry of each of `offsets` can leave [0, elements + slack).
+def reach(of_columns: np.ndarray, itemsize: int) -> np.ndarray:
+    """How far the last channel of each block of columns lies from its first."""
+    return np.where(of_columns[:, 1] == WIDE, lanes(SINGLE, itemsize), 0) + of_columns[:, 2] - 1
 
-    Raw addresses are not checked when they are used; the tables are checked when they are made, at every build.
+
+def check_bounds(what: str, elements: int, *offsets: np.ndarray | int) -> None:
+    """Raise IndexError if a sum of one entry of each of `offsets` can lie outside [0, elements).
+
+    Raw addresses are not checked when they are used; the tables are checked when they are made, at every build. What a
+    vector reads beyond its last channel, less than one register, lies in the SLACK.
     """
     low = sum(int(np.min(o)) for o in offsets if np.size(o))
     high = sum(int(np.max(o)) for o in offsets if np.size(o))
-    if low < 0 or high >= elements + slack:
+    if low < 0 or high >= elements:
         raise IndexError(f"{what}: offsets {low}..{high} leave an array of {elements} elements")

@@ -21,7 +21,7 @@ import numpy as np
 from llvmlite import binding as llvm
 from numba import cfunc, config, types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, overload, register_jitable
 
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
@@ -40,6 +40,7 @@ def lanes(kind: int, itemsize: int) -> int:
     return HOST.bytes // itemsize // (2 if kind == NARROW else 1)
 
 
+@register_jitable
 def variant(kind: int, strided: bool, rows: int) -> int:
     """The number of a variant. `strided`: the rows of `a` lie at equal distances, told by the first two entries.
 
@@ -172,8 +173,10 @@ def _generate(builder, arguments, itemsize):
 
     operands = [*unpack(a, real, table, table, None), *unpack(b, real, table, None), *unpack(count, None, None)]
     results = [*unpack(y, real, table, None), *unpack(epilogue, real, real, table, None)]
-    done = builder.function.append_basic_block("done")
-    switch = builder.switch(which, done)
+    done, unknown = (builder.function.append_basic_block(name) for name in ("done", "unknown"))
+    switch = builder.switch(which, unknown)
+    builder.position_at_end(unknown)
+    Vectors(builder, 1, itemsize).trap()
     for kind, strided, rows in VARIANTS:
         block = builder.function.append_basic_block(f"tile_{kind}_{strided:d}_{rows}")
         for code in {variant(kind, strided, rows), variant(kind, strided or kind != NARROW, rows)}:

@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 
 from llvmlite import ir
+from numba import config
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 
@@ -22,9 +23,9 @@ class Host:
     fma: bool
 
 
-def host(features: str | None = None) -> Host:
-    """What the compiled code may use: the processor's own, or what NUMBA_CPU_FEATURES says."""
-    found = set((get_host_cpu_features() if features is None else features).split(","))
+def host() -> Host:
+    """What the compiled code may use: what NUMBA_CPU_FEATURES says, else what the processor has."""
+    found = set((config.CPU_FEATURES or get_host_cpu_features()).split(","))
     if "+avx512f" in found and "+avx512vl" in found:
         return Host(64, 32, True)
     if "+neon" in found:
@@ -92,6 +93,11 @@ class Vectors:
         # without the instruction, llvm.fma is a library call: 3 GFLOP/s in place of 80
         name = f"llvm.{'fma' if HOST.fma else 'fmuladd'}.{self.suffix}"
         return self.builder.call(self.function(name, self.type, self.type, self.type, self.type), [a, b, c])
+
+    def trap(self):
+        """End the process: what must never happen is not to pass in silence."""
+        self.builder.call(self.function("llvm.trap", ir.VoidType()), [])
+        self.builder.unreachable()
 
     def maximum(self, value, floor):
         """max(value, floor) that lets a NaN in `value` through, as one instruction: training must see a NaN."""

@@ -46,7 +46,7 @@ class Conv(Layer):
         return Shape(tuple(axis.out for axis in self._convolution(shape).axes), self.filters, shape.rank)
 
     def parameters(self, shape):
-        layout = self._convolution(shape).weights
+        layout = self._convolution(shape).weight_shape
         groups, *kernel, c_in, c_out = layout
         file_shape = (self.filters, c_in, *kernel[3 - shape.rank :])
         taps = math.prod(kernel)
@@ -73,7 +73,7 @@ class Conv(Layer):
 
     def multiply_adds(self, shape):
         convolution = self._convolution(shape)
-        return math.prod(convolution.weights) * math.prod(axis.out for axis in convolution.axes)
+        return math.prod(convolution.weight_shape) * math.prod(axis.out for axis in convolution.axes)
 
     def bind(self, b: Binding):
         convolution = self._convolution(b.shape)

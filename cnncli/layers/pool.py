@@ -36,7 +36,14 @@ class Pool(Layer):
     def _tables(self, b, source, results):
         """The windows' tables from a buffer to others, and their phases as an array."""
         groups = [geometry.forward_groups(axis) for axis in self._axes(b.shape)]
-        tables = geometry.tables(groups, source.layout, [getattr(r, "layout", r) for r in results], (0, 0, 0))
+        layouts = [getattr(r, "layout", r) for r in results]
+        tables = geometry.tables(groups, source.layout, layouts, (0, 0, 0))
+        last = b.shape.channels - 1
+        for row, count, tap, taps in tables.phases:
+            window = tables.rows[0, row : row + count], tables.taps[0, tap : tap + taps]
+            geometry.check_bounds("pooled", source.layout.elements, *window, last)
+        for layout, places in zip(layouts, tables.rows[1:], strict=True):
+            geometry.check_bounds("pool", layout.elements, places, last)
         return tables.rows, np.ascontiguousarray(tables.taps[0]), np.array(tables.phases, np.int64)
 
 

@@ -27,7 +27,7 @@ class Network:
         self._plans: dict[tuple[int, bool], Plan] = {}
 
     def plan(self, images: int, training: bool) -> Plan:
-        """The plan for batches of `images`; made once. Plans of one kind share the memory of the largest."""
+        """The plan for batches of `images`; made once. It shares the memory of one for more images, if there is one."""
         found = self._plans.get((images, training))
         if found is None:
             larger = [p for (n, t), p in self._plans.items() if t == training and n >= images]

@@ -35,6 +35,7 @@ class Plan:
         values = [buffer.head(images) for buffer in memory.values]
         gradients = [buffer and buffer.head(images) for buffer in memory.gradients]
         self.x, self.output, self.doutput = values[0], values[-1].array, gradients[-1].array
+        self.x_rows = self.x.row_starts
         self.labels, self.samples = np.zeros(images, np.int64), np.zeros(images, np.int64)
         self.losses, self.ranks = np.zeros(images), np.zeros(images, np.int64)
         self.keys = np.zeros((len(self.stages), 1), np.uint64)

@@ -77,7 +77,7 @@ class Flip(Augmentation):
 
 
 class Shift(Augmentation):
-    """A translation of up to `pixels` along each axis."""
+    """A translation of up to `pixels` along height and width."""
 
     main = "pixels"
     pixels: Extent

@@ -1,7 +1,7 @@
 """Checkpoints: safetensors files with all that is needed to use a network again, or to go on training it. No pickle."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +14,54 @@ from cnncli.datasets.batches import Normalization
 from cnncli.errors import CheckpointError, SpecificationError
 from cnncli.network import Network
 from cnncli.training.files import write_atomically
+from cnncli.training.metrics import Tally
 
 FORMAT = "cnncli-1"
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a run was given besides its model: enough to go on with it, and to see whether the data is still the same.
+
+    `samples` counts the train and the test split's.
+    """
+
+    dataset: str
+    data_dir: str | None
+    shuffle: bool
+    samples: tuple[int, int]
+
+
+@dataclass
+class Progress:
+    """Where a run is: enough to go on as if it had never stopped, as all randomness is of (seed, epoch, sample)."""
+
+    given: Given
+    step: int = 0
+    best: float = -1.0
+    tally: Tally = field(default_factory=Tally)
+
+    @classmethod
+    def of(cls, stored: dict) -> "Progress":
+        """From what `asdict` made and JSON kept. Raises TypeError, KeyError or ValueError for something else."""
+        given, tally = Given(**stored["given"]), Tally(**stored["tally"])
+        given = replace(
+            given, samples=tuple(int(n) for n in given.samples), data_dir=given.data_dir and str(given.data_dir)
+        )
+        numbers = int(stored["step"]), float(stored["best"])
+        if min(numbers[0], tally.count) < 0 or not isinstance(given.dataset, str):
+            raise ValueError("its progress makes no sense")
+        return cls(given, *numbers, tally)
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A network at one moment. `progress` says where in which run: its step, best accuracy and what it was given."""
+    """A network at one moment of a run. `tensors`: the parameters and, in a last checkpoint, the optimiser's slots."""
 
     network: Network
     classes: tuple[str, ...]
     normalization: Normalization
-    progress: dict
+    progress: Progress
     tensors: dict[str, np.ndarray]
 
 
@@ -38,7 +74,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "specification": checkpoint.network.specification.source,
         "classes": checkpoint.classes,
         "normalization": {"unit": n.unit, "mean": n.mean.tolist(), "deviation": n.deviation.tolist()},
-        "progress": checkpoint.progress,
+        "progress": asdict(checkpoint.progress),
     }
     # one entry: safetensors writes several in an order that changes from one write to the next
     write_atomically(path, pack(checkpoint.tensors, {"cnncli": json.dumps(about)}))
@@ -54,7 +90,7 @@ def read(path: Path) -> Checkpoint:
         about, tensors = _about(data), unpack(data)
         if about.get("format") != FORMAT:
             raise CheckpointError(f"{path}: is a safetensors file, but not a checkpoint of cnncli")
-        classes, progress = tuple(str(name) for name in about["classes"]), dict(about["progress"])
+        classes, progress = tuple(str(name) for name in about["classes"]), Progress.of(about["progress"])
         stored, source = about["normalization"], str(about["specification"])
         moments = (np.array(stored[key], np.float64) for key in ("mean", "deviation"))
         normalization = Normalization(float(stored["unit"]), *moments)
@@ -73,17 +109,23 @@ def read(path: Path) -> Checkpoint:
 
 def load_parameters(path: Path, network: Network, tensors: dict[str, np.ndarray]) -> None:
     """Give a network the tensors of a checkpoint. Raises CheckpointError where they are of another network."""
-    for name, parameter in network.parameters.declared.items():
-        if name not in tensors:
-            raise CheckpointError(f"{path}: is of another network: it has no {name}")
-        found = tensors[name]
-        if found.shape != parameter.file_shape or found.dtype != np.float32:
-            wanted, got = "x".join(map(str, parameter.file_shape)), "x".join(map(str, found.shape))
-            raise CheckpointError(f"{path}: is of another network: {name} is {found.dtype} {got}, not float32 {wanted}")
+    check_tensors(path, network, tensors)
     extra = [name for name in sorted(tensors) if "/" not in name and name not in network.parameters.declared]
     if extra:
         raise CheckpointError(f"{path}: is of another network: this one has no {extra[0]}")
     network.parameters.load(tensors)
+
+
+def check_tensors(path: Path, network: Network, tensors: dict[str, np.ndarray], prefix: str = "") -> None:
+    """Raise CheckpointError unless there is a tensor PREFIX + NAME of the right shape for each parameter."""
+    for name, parameter in network.parameters.declared.items():
+        found = tensors.get(prefix + name)
+        if found is None:
+            raise CheckpointError(f"{path}: is of another network: it has no {prefix}{name}")
+        if found.shape != parameter.file_shape or found.dtype != np.float32:
+            wanted, got = "x".join(map(str, parameter.file_shape)), "x".join(map(str, found.shape))
+            text = f"{prefix}{name} is {found.dtype} {got}, not float32 {wanted}"
+            raise CheckpointError(f"{path}: is of another network: {text}")
 
 
 def _about(data: bytes) -> dict:

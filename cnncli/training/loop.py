@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from cnncli.datasets.batches import Feeder, Normalization, epoch_key, epoch_orde
 from cnncli.errors import DataError, DivergedError
 from cnncli.network import Network
 from cnncli.training import checkpoint, runs
-from cnncli.training.checkpoint import Checkpoint
+from cnncli.training.checkpoint import Checkpoint, Given, Progress
 from cnncli.training.metrics import Tally, evaluate
 from cnncli.training.optimizers import Optimizer
 from cnncli.training.schedules import learning_rate
@@ -22,32 +21,18 @@ from cnncli.training.schedules import learning_rate
 class Listener:
     """Hears of a run's progress. The command line draws it; this one is silent."""
 
-    def started(self, folder: Path, network: Network, epochs: int, steps_per_epoch: int, done: int) -> None: ...
+    def started(self, run: "Run") -> None: ...
 
     def stepped(self, loss: float) -> None: ...
 
     def epoch_ended(self, record: dict) -> None: ...
 
 
-@dataclass
-class Progress:
-    """Where a run is: enough to go on as if it had never stopped, since all randomness is of (seed, epoch, sample)."""
-
-    step: int = 0
-    best: float = -1.0
-    tally: Tally | None = None
-
-    @classmethod
-    def of(cls, stored: dict) -> "Progress":
-        """From a checkpoint's metadata."""
-        return cls(stored["step"], stored["best"], Tally(**stored["tally"]))
-
-
 class Run:
     """One training run in one folder. `given` goes into every checkpoint: what --resume must know of the command."""
 
-    def __init__(self, network: Network, dataset: Dataset, folder: Path, given: dict, shuffle: bool = True):
-        self.network, self.dataset, self.folder, self.given, self.shuffle = network, dataset, folder, given, shuffle
+    def __init__(self, network: Network, dataset: Dataset, folder: Path, given: Given):
+        self.network, self.dataset, self.folder = network, dataset, folder
         self.options, data = network.specification.train, network.specification.data
         self.normalization = Normalization.of(dataset.train, data.normalize)
         dtype = network.arena.dtype
@@ -59,13 +44,20 @@ class Run:
         self.total = self.options.epochs * self.steps_per_epoch
         if self.options.max_steps is not None:
             self.total = min(self.total, self.options.max_steps)
-        self.progress = Progress(tally=Tally())
+        self.progress = Progress(given)
         self._saved_at = time.monotonic()
 
     def restore(self, found: Checkpoint) -> None:
-        """Go on from the last checkpoint of the same run."""
-        checkpoint.load_parameters(self.folder / runs.LAST, self.network, found.tensors)
-        self.progress = Progress.of(found.progress)
+        """Go on from the last checkpoint of the same run, whose network this run has.
+
+        Raises DataError where the data set has changed since, CheckpointError where the optimiser's slots are missing.
+        """
+        same = self.progress.given.samples == found.progress.given.samples and self.dataset.classes == found.classes
+        if not same or not self.normalization.equals(found.normalization):
+            raise DataError(f"{self.dataset.name}: is not the data that the run began with: start a new run")
+        for slot in self.optimizer.slots:
+            checkpoint.check_tensors(self.folder / runs.LAST, self.network, found.tensors, f"{slot}/")
+        self.progress = found.progress
         self.optimizer.load(found.tensors, self.progress.step)
         runs.forget_after(self.folder, self.progress.step)
 
@@ -73,14 +65,14 @@ class Run:
         """Run to the end. Returns what `train --json` prints; raises DivergedError when the loss is not finite."""
         started, compiled, images = time.perf_counter(), kernels.compile_seconds(), 0
         p, record = self.progress, None
-        listener.started(self.folder, self.network, self.options.epochs, self.steps_per_epoch, p.step)
+        listener.started(self)
         if p.step == 0:
             self.save(runs.LAST)
         while p.step < self.total:
             epoch, batch = divmod(p.step, self.steps_per_epoch)
-            epoch_started, first = time.perf_counter(), p.step
+            epoch_started, first, key = time.perf_counter(), p.step, epoch_key(self.options.seed, epoch)
             for samples in self._batches(epoch, batch):
-                listener.stepped(self._step(epoch, samples))
+                listener.stepped(self._step(epoch, samples, key))
                 images += len(samples)
                 if p.step == self.total:
                     break
@@ -104,31 +96,34 @@ class Run:
     def _batches(self, epoch: int, first: int):
         """The sample numbers of each batch of an epoch, from batch `first` on."""
         count = len(self.train_feeder)
-        order = epoch_order(count, self.options.seed, epoch) if self.shuffle else np.arange(count)
+        order = epoch_order(count, self.options.seed, epoch) if self.progress.given.shuffle else np.arange(count)
         for batch in range(first, self.steps_per_epoch):
             yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
-    def _step(self, epoch: int, samples: np.ndarray) -> float:
-        p, key = self.progress, epoch_key(self.options.seed, epoch)
+    def _step(self, epoch: int, samples: np.ndarray, key: int) -> float:
+        p = self.progress
         plan = self.network.plan(len(samples), training=True)
         self.train_feeder.fill(plan, samples, key)
         plan.draw(key)
         plan.forward()
         loss = p.tally.add(plan)
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss became {loss} in step {p.step + 1} of epoch {epoch + 1}: try a smaller --lr; "
-                f"the last good checkpoint is {self.folder / runs.LAST}"
-            )
+            raise self._diverged(f"the loss became {loss} in step {p.step + 1} of epoch {epoch + 1}")
         plan.backward()
         self.optimizer.update(learning_rate(self.options, p.step, self.steps_per_epoch, self.total))
         p.step += 1
         return loss
 
+    def _diverged(self, what: str) -> DivergedError:
+        last = self.folder / runs.LAST
+        return DivergedError(f"{what}: try a smaller --lr; the last good checkpoint is {last}")
+
     def _end_epoch(self, epoch: int, seconds: float, steps: int) -> dict:
         """Evaluate, write a line of metrics, keep the best; returns the line."""
         p, tally = self.progress, self.progress.tally
         test = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size).tally
+        if not math.isfinite(test.loss):
+            raise self._diverged(f"the test loss became {test.loss} after epoch {epoch + 1}")
         record = {
             "epoch": epoch + 1,
             "step": p.step,
@@ -159,13 +154,15 @@ class Run:
         return unit == "min" and time.monotonic() - self._saved_at >= 60 * number
 
     def save(self, name: str) -> None:
-        """Write a checkpoint; the last one holds the optimiser's slots too."""
+        """Write a checkpoint; the last one holds the optimiser's slots too. What is not finite is never written."""
         p, parameters = self.progress, self.network.parameters
-        progress = {"step": p.step, "best": p.best, "tally": vars(p.tally), "given": self.given}
+        if not all(np.isfinite(flat).all() for flat in (parameters.values, *self.optimizer.slots.values())):
+            raise self._diverged(f"a weight or its momentum became infinite or NaN by step {p.step}")
         tensors = parameters.save() | (self.optimizer.save() if name == runs.LAST else {})
-        found = Checkpoint(self.network, self.dataset.classes, self.normalization, progress, tensors)
+        found = Checkpoint(self.network, self.dataset.classes, self.normalization, p, tensors)
         checkpoint.write(self.folder / name, found)
-        self._saved_at = time.monotonic()
+        if name == runs.LAST:
+            self._saved_at = time.monotonic()
 
 
 def check_classes(network: Network, dataset: Dataset) -> None:

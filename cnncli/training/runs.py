@@ -1,6 +1,7 @@
 """Runs: a folder each, with the model, what was resolved, a line of metrics an epoch, and the checkpoints."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -45,18 +46,26 @@ def describe(folder: Path, source: str, resolved: dict) -> None:
 def add_metrics(folder: Path, record: dict) -> None:
     """Append a line of metrics, in one write."""
     with open(folder / METRICS, "ab", buffering=0) as file:
-        file.write(json.dumps(record).encode() + b"\n")
+        file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
         os.fsync(file.fileno())
 
 
 def forget_after(folder: Path, step: int) -> None:
-    """Drop the lines of metrics that were written after `step`: a resumed run writes them again."""
+    """Drop the lines of metrics that were written after `step`, which a resumed run writes again, and torn ones."""
     path = folder / METRICS
     if path.is_file():
         lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+        kept = [line for line in lines if line.endswith(b"\n") and _step_of(line) <= step]
         if len(kept) < len(lines):
             write_atomically(path, b"".join(kept))
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a line of metrics, infinite if it is none."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def newest() -> Path:

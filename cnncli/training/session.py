@@ -1,7 +1,7 @@
 """What the commands call: start or resume a run, evaluate or use a checkpoint."""
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from cnncli.datasets.batches import Feeder
 from cnncli.errors import CheckpointError, DataError
 from cnncli.network import Network
 from cnncli.training import checkpoint, runs
+from cnncli.training.checkpoint import Given
 from cnncli.training.loop import Listener, Run, check_classes
 from cnncli.training.metrics import Evaluation, evaluate
 
@@ -37,9 +38,15 @@ def start(request: Request, listener: Listener) -> dict:
     network = Network(specification, seed=specification.train.seed)
     dataset = _dataset(request.dataset, request.data_dir, network)
     folder = runs.create(request.out, f"{specification.name}-{Path(dataset.name).stem}")
-    given = {"dataset": request.dataset, "data_dir": _absolute(request.data_dir), "shuffle": request.shuffle}
-    runs.describe(folder, specification.source, {**given, **_environment(dataset), "seed": specification.train.seed})
-    return Run(network, dataset, folder, given, request.shuffle).train(listener)
+    named = request.dataset in datasets.DATASETS
+    given = Given(
+        dataset=request.dataset if named else str(Path(request.dataset).expanduser().resolve()),
+        data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
+        shuffle=request.shuffle,
+        samples=_samples(dataset),
+    )
+    runs.describe(folder, specification.source, _resolved(given, dataset, specification.train.seed))
+    return Run(network, dataset, folder, given).train(listener)
 
 
 def resume(folder: Path, listener: Listener) -> dict:
@@ -48,9 +55,9 @@ def resume(folder: Path, listener: Listener) -> dict:
     if not path.is_file():
         raise CheckpointError(f"{folder}: holds no {runs.LAST} to resume from")
     found = checkpoint.read(path)
-    given = found.progress["given"]
-    dataset = _dataset(given["dataset"], Path(given["data_dir"]) if given["data_dir"] else None, found.network)
-    run = Run(found.network, dataset, folder, given, given["shuffle"])
+    given = found.progress.given
+    dataset = _dataset(given.dataset, given.data_dir and Path(given.data_dir), found.network)
+    run = Run(found.network, dataset, folder, replace(given, samples=_samples(dataset)))
     run.restore(found)
     return run.train(listener)
 
@@ -61,9 +68,9 @@ def evaluate_checkpoint(
     """Measure a checkpoint on a split; by default the newest run's best, on the data set it was trained on."""
     path = runs.checkpoint_of(run_or_file)
     found = checkpoint.read(path)
-    given = found.progress["given"]
+    given = found.progress.given
     if dataset is None:
-        dataset, data_dir = given["dataset"], data_dir or (Path(given["data_dir"]) if given["data_dir"] else None)
+        dataset, data_dir = given.dataset, data_dir or (given.data_dir and Path(given.data_dir))
     data = _dataset(dataset, data_dir, found.network)
     if data.classes != found.classes:
         raise DataError(f"{data.name}: its classes are not those that {path} was trained on")
@@ -79,6 +86,8 @@ def predict(run_or_file: str | None, images: list[Path], invert: bool) -> list[d
 
     found = checkpoint.read(runs.checkpoint_of(run_or_file))
     network, results = found.network, []
+    if found.normalization.unit == 1:
+        raise DataError("the network was trained on floats, whose scale a picture does not have")
     for path in images:
         picture = read_picture(path, network.input.axes, network.input.channels, invert)
         feeder = Feeder(datasets.Split(picture, np.zeros(1, np.int64)), found.normalization, network.arena.dtype)
@@ -99,16 +108,21 @@ def _dataset(name, data_dir, network):
     return datasets.fit(dataset, network.input.axes, network.input.channels)
 
 
-def _absolute(path: Path | None) -> str | None:
-    return str(path.resolve()) if path else None
+def _samples(dataset) -> tuple[int, int]:
+    return len(dataset.train.labels), len(dataset.test.labels)
 
 
-def _environment(dataset) -> dict:
+def _resolved(given: Given, dataset, seed: int) -> dict:
     """What may matter to somebody who reads the run's folder in a year."""
+    versions = {"cnncli": __version__, "python": platform.python_version(), **kernels.versions()}
     return {
+        "dataset": given.dataset,
+        "data_dir": given.data_dir,
         "source": dataset.source,
-        "images": {"train": len(dataset.train.labels), "test": len(dataset.test.labels)},
+        "samples": {"train": given.samples[0], "test": given.samples[1]},
+        "shuffle": given.shuffle,
+        "seed": seed,
         "threads": kernels.threads(),
         "processor": platform.processor() or platform.machine(),
-        "versions": {"cnncli": __version__, "python": platform.python_version(), **kernels.versions()},
+        "versions": versions,
     }

@@ -13,7 +13,8 @@ from cnncli.datasets.batches import Normalization
 from cnncli.errors import CheckpointError
 from cnncli.network import Network
 from cnncli.training import checkpoint, files
-from cnncli.training.checkpoint import Checkpoint
+from cnncli.training.checkpoint import Checkpoint, Given, Progress
+from cnncli.training.metrics import Tally
 
 TINY = "name: tiny\ninput: {channels: 2, size: [3, 3]}\nlayers: [conv: {filters: 2, kernel: 3}, flatten, dense: 2]\n"
 
@@ -21,7 +22,7 @@ TINY = "name: tiny\ninput: {channels: 2, size: [3, 3]}\nlayers: [conv: {filters:
 def tiny(text=TINY, seed=0):
     network = Network(spec.parse(text, "tiny.yaml"), seed=seed)
     normalization = Normalization(255.0, np.array([0.25, 0.5]), np.array([1.0, 2.0]))
-    progress = {"step": 3, "best": 0.5, "tally": {}, "given": {}}
+    progress = Progress(Given("mine.npz", None, True, (9, 3)), 3, 0.5, Tally(1.5, 2, 3, 4))
     return Checkpoint(network, ("cat", "dög"), normalization, progress, network.parameters.save())
 
 
@@ -89,6 +90,26 @@ def test_tensors_of_another_network(written, text, expected):
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load_parameters(written, network, tensors)
     assert str(caught.value) == f"{written}: {expected}"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("step", "stop"),
+        ('"step": 3', '"step": -3'),
+        ('"samples": [9, 3]', '"samples": 93333'),
+        ("mine.npz", "mine\\u0000zz"),
+    ],
+)
+def test_progress_that_makes_no_sense(tmp_path, written, damage):
+    old, new = (text.replace('"', '\\"').encode() for text in damage)
+    data = written.read_bytes()
+    assert old in data
+    changed = data.replace(old, new, 1)
+    length = int.from_bytes(data[:8], "little") + len(changed) - len(data)
+    written.write_bytes(length.to_bytes(8, "little") + changed[8:])
+    if damage[0] != "mine.npz":  # a name is only a name
+        assert "damaged" in message(written)
 
 
 def test_other_files(tmp_path):

@@ -1,15 +1,18 @@
 """The training loop: its losses against PyTorch's, its bits, its checkpoints."""
 
 import hashlib
+import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cnncli import datasets, kernels, spec
-from cnncli.errors import CnncliError, DataError, DivergedError
+from cnncli.errors import CheckpointError, CnncliError, DataError, DivergedError
 from cnncli.network import Network
-from cnncli.training import checkpoint, runs
+from cnncli.training import checkpoint, loop, runs
+from cnncli.training.checkpoint import Given
 from cnncli.training.loop import Listener, Run, check_classes
 
 # LeNet on the digits: PyTorch 2.13 in float64, from our first values (tests/peers/pinned_losses.py prints them)
@@ -57,13 +60,16 @@ def digits():
     return datasets.load("digits")
 
 
+def given(shuffle=True):
+    return Given("digits", None, shuffle, (1442, 355))
+
+
 def new_run(folder, dataset, *overrides, text=SMALL, shuffle=True):
     specification = spec.parse(text, "small.yaml", overrides)
     network = Network(specification, seed=specification.train.seed)
     folder.mkdir(exist_ok=True)
-    return Run(
-        network, datasets.fit(dataset, network.input.axes, network.input.channels), folder, {"given": 1}, shuffle
-    )
+    fitted = datasets.fit(dataset, network.input.axes, network.input.channels)
+    return Run(network, fitted, folder, given(shuffle))
 
 
 def weights(run):
@@ -73,7 +79,7 @@ def weights(run):
 def test_ten_losses_are_those_of_pytorch(tmp_path, digits):
     specification = spec.read("lenet", ["train.schedule=constant", "train.max_steps=10", "train.epochs=1"])
     network, heard = Network(specification), Losses()
-    run = Run(network, datasets.fit(digits, (28, 28), 1), tmp_path, {}, shuffle=False)
+    run = Run(network, datasets.fit(digits, (28, 28), 1), tmp_path, given(shuffle=False))
     run.train(heard)
     # float32 against float64: ten steps of a network whose largest sums have 400 terms
     np.testing.assert_allclose(heard.losses, PINNED, rtol=2e-5)
@@ -94,6 +100,55 @@ def test_weights_do_not_depend_on_the_number_of_threads(tmp_path, digits, optimi
     assert len(found) == 1
 
 
+def test_a_resumed_run_refuses_other_data(tmp_path, digits):
+    first = new_run(tmp_path, digits, "train.max_steps=3")
+    first.train(Listener())
+    found = checkpoint.read(tmp_path / runs.LAST)
+    brighter = replace(digits, train=replace(digits.train, images=digits.train.images // 2))
+    renamed = replace(digits, classes=tuple("abcdefghij"))
+    for dataset in (brighter, renamed):
+        with pytest.raises(DataError, match="is not the data that the run began with"):
+            new_run(tmp_path, dataset).restore(found)
+    fewer = new_run(tmp_path, digits)
+    fewer.progress = replace(fewer.progress, given=replace(given(), samples=(1441, 355)))
+    with pytest.raises(DataError, match="is not the data that the run began with"):
+        fewer.restore(found)
+    without = {name: tensor for name, tensor in found.tensors.items() if not name.startswith("mean/")}
+    with pytest.raises(CheckpointError, match=r"it has no mean/0_conv\.weight"):
+        new_run(tmp_path, digits).restore(replace(found, tensors=without))
+
+
+def test_lines_of_metrics_that_a_resumed_run_writes_again_are_dropped(tmp_path):
+    lines = [b'{"step": 5}\n', b"\0\0\0\n", b'{"step": 10}\n', b'{"epoch": 3}\n', b'{"step": 15}\n', b'{"st']
+    (tmp_path / runs.METRICS).write_bytes(b"".join(lines))
+    runs.forget_after(tmp_path, 10)
+    assert (tmp_path / runs.METRICS).read_bytes() == lines[0] + lines[2]
+
+
+def test_minutes_between_checkpoints_count_from_the_last_of_that_name(tmp_path, digits, monkeypatch):
+    clock = iter(range(0, 10**6, 20))  # each look at the clock is 20 seconds later: one a step, one a save
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
+    run, saved = new_run(tmp_path, digits, "train.save_every=1min", "train.optimizer.adam.lr=0.01"), []
+    write = checkpoint.write
+    monkeypatch.setattr(
+        checkpoint, "write", lambda path, found: (saved.append((path.name, found.progress.step)), write(path, found))
+    )
+    run.train(Listener())
+    steps = [step for name, step in saved if name == runs.LAST]
+    assert max(b - a for a, b in itertools.pairwise(steps)) <= 4
+
+
+@pytest.mark.parametrize("options", [["train.max_steps=1"], ["train.save_every=1"], ["train.epochs=1"]])
+def test_nothing_that_is_not_finite_is_ever_written(tmp_path, digits, options):
+    run = new_run(tmp_path, digits, "train.optimizer.adam.lr=1e38", "train.schedule=constant", *options)
+    with pytest.raises(DivergedError):
+        run.train(Listener())
+    found = checkpoint.read(tmp_path / runs.LAST)
+    assert all(np.isfinite(tensor).all() for tensor in found.tensors.values())
+    metrics = tmp_path / runs.METRICS
+    assert not metrics.exists() or "NaN" not in metrics.read_text()
+
+
 @pytest.mark.parametrize("stop", [1, 7, 15, 16, 44])
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path, digits, stop):
     whole, heard = new_run(tmp_path / "whole", digits), Losses()
@@ -110,8 +165,9 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, digits, stop):
 
     with pytest.raises(KeyboardInterrupt):
         first.train(Stop())
-    second, again = new_run(tmp_path / "cut", digits, "train.save_every=1"), Losses()
-    second.restore(checkpoint.read(tmp_path / "cut" / runs.LAST))
+    found, again = checkpoint.read(tmp_path / "cut" / runs.LAST), Losses()
+    second = Run(found.network, digits, tmp_path / "cut", given())
+    second.restore(found)
     assert second.progress.step == stop
     resumed = second.train(again)
     assert weights(second) == weights(whole)
@@ -131,7 +187,7 @@ def test_a_run_learns_the_digits_and_leaves_its_records(tmp_path, digits):
     assert lines[-1]["step"] == 12 * 15 == result["epochs"] * 15
     assert lines[-1]["test_accuracy"] == result["test_accuracy"]
     best = checkpoint.read(tmp_path / runs.BEST)
-    assert best.progress["best"] == result["best_test_accuracy"]
+    assert best.progress.best == result["best_test_accuracy"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [runs.BEST, runs.LAST, runs.METRICS]
 
 
@@ -139,7 +195,7 @@ def test_no_epochs_write_the_first_checkpoint(tmp_path, digits):
     run = new_run(tmp_path, digits, "train.epochs=0")
     before = weights(run)
     assert run.train(Listener())["test_accuracy"] is None
-    assert checkpoint.read(tmp_path / runs.LAST).progress["step"] == 0
+    assert checkpoint.read(tmp_path / runs.LAST).progress.step == 0
     assert weights(run) == before
 
 
@@ -158,14 +214,6 @@ def test_without_shuffling_every_epoch_has_the_same_order(tmp_path, digits):
     first, second = (np.concatenate(list(run._batches(epoch, 0))) for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(1442))
     assert first.tolist() != second.tolist()
-
-
-def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path, digits):
-    run = new_run(tmp_path, digits, "train.optimizer.adam.lr=1e30", "train.schedule=constant", "train.save_every=1")
-    with pytest.raises(DivergedError, match=r"the loss became .* in step \d+ of epoch 1: try a smaller --lr"):
-        run.train(Listener())
-    found = checkpoint.read(tmp_path / runs.LAST)
-    assert found.progress["step"] == run.progress.step
 
 
 def test_more_classes_than_outputs_are_refused(digits):
