@@ -111,6 +111,7 @@ CONV = [
     conv(4, (9, 6), 5, [3, 2], dilation=[2, 1], padding=[[2, 1], 0]),
     conv(8, (5, 9), 33, [2, 4], stride=[1, 2], padding=[1, 0], images=40),
     conv(2, (3, 4, 7), 6, [2, 3, 3], stride=[2, 1, 3], padding=[1, 1, 0]),
+    conv(3, (4, 7), 5, 3, stride=[1, 3], padding=[0, [1, 0]]),  # as many as would fit without the padding, but moved
     # groups and depthwise, with a multiplier, strides and dilation
     conv(8, (5, 5), 16, 3, groups=2, padding="same"),
     conv(6, (5, 4), 9, 2, groups=3),

@@ -65,13 +65,10 @@ NETWORKS = {
     "conv_dropout_flatten": (2, [4, 4], "conv: {filters: 3}|dropout: 0.0|flatten|dense: 3"),
     "conv_last": (2, [4, 4], "conv: {filters: 3}|flatten"),
     "conv_relu_last": (2, [4, 4], "conv: {filters: 3}|relu|flatten"),
-    "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
-}
-
-# a convolution's gradient has a border where its kernel is wider than 1, and what is flattened has none
-ONE_PIXEL = {
+    # one pixel: flattened it has the same size, but not the border of a convolution's gradient
     "conv_to_one_pixel": (2, [4, 4], "conv: {filters: 6, kernel: 4}|relu|flatten|dense: 3"),
     "conv_to_classes": (2, [3, 3], "conv: {filters: 4}|flatten"),
+    "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
 }
 
 
@@ -89,8 +86,8 @@ def specification(channels, size, layers, **options):
 
 
 def network(name, dtype=np.float32, seed=0, **options):
-    """One of `NETWORKS`, or of the others, by name."""
-    return Network(specification(*{**NETWORKS, **ONE_PIXEL}[name], **options), dtype, seed)
+    """One of `NETWORKS` by name."""
+    return Network(specification(*NETWORKS[name], **options), dtype, seed)
 
 
 def filled(plan, seed=1):

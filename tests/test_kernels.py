@@ -40,10 +40,10 @@ class TestLosses:
 
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_huge_logits(self, dtype):
-        logits = np.array([[1e4, -1e4, 0], [1e4, -1e4, 0], [-1e4] * 3, [1e4] * 3, [1e30, 0, -1e30]], dtype)
-        losses, dlogits = loss_of("softmax_cross_entropy", logits, [0, 1, 2, 2, 0])
+        logits = np.array([[-1e4, 1e4, 0], [-1e4, 1e4, 0], [-1e4] * 3, [1e4] * 3, [1e30, 0, -1e30]], dtype)
+        losses, dlogits = loss_of("softmax_cross_entropy", logits, [1, 0, 2, 2, 0])
         np.testing.assert_allclose(losses, [0, 2e4, np.log(3), np.log(3), 0], rtol=1e-7)
-        wanted = np.array([[0, 0, 0], [1, -1, 0], [1 / 3, 1 / 3, -2 / 3], [1 / 3, 1 / 3, -2 / 3], [0, 0, 0]])
+        wanted = np.array([[0, 0, 0], [-1, 1, 0], [1 / 3, 1 / 3, -2 / 3], [1 / 3, 1 / 3, -2 / 3], [0, 0, 0]])
         np.testing.assert_allclose(dlogits, wanted / 5, rtol=1e-6)
 
     def test_huge_logits_with_smoothing(self):
@@ -75,11 +75,11 @@ class TestProbabilities:
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_softmax(self, dtype):
         logits = np.random.default_rng(3).normal(0, 4, (9, 6)).astype(dtype)
-        logits[0], logits[1], logits[2] = 1e4, -1e4, [1e4, -1e4, 0, 0, 1e4, 0]
+        logits[0], logits[1], logits[2] = 1e4, -1e4, [-1e4, 1e4, 0, 0, 1e4, 0]
         believed = probabilities("softmax_cross_entropy", logits)
         np.testing.assert_allclose(believed.sum(1), 1, rtol=8 * np.finfo(dtype).eps)
         np.testing.assert_allclose(believed[3:], np.exp(naive.log_softmax(logits))[3:], rtol=1e-5)
-        np.testing.assert_allclose(believed[:3], [[1 / 6] * 6, [1 / 6] * 6, [0.5, 0, 0, 0, 0.5, 0]], rtol=1e-6)
+        np.testing.assert_allclose(believed[:3], [[1 / 6] * 6, [1 / 6] * 6, [0, 0.5, 0, 0, 0.5, 0]], rtol=1e-6)
 
     def test_a_nan_is_seen(self):
         logits = np.zeros((2, 3), np.float32)

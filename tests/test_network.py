@@ -15,7 +15,7 @@ from cnncli.network import Network, stages
 COMPOSED = [
     name
     for name, (_, _, layers) in networks.NETWORKS.items()
-    if "dropout" not in layers and (not layers.endswith("flatten") or name == "flatten_last")
+    if "dropout" not in layers and (not layers.endswith("flatten") or name in ("flatten_last", "conv_to_classes"))
 ]
 
 

@@ -41,8 +41,3 @@ def test_gradient(name, loss):
 def test_gradient_with_label_smoothing(loss):
     check("lenet", loss=loss, label_smoothing=0.1)
     check("relu_last", loss=loss, label_smoothing=0.3)
-
-
-@pytest.mark.parametrize("name", networks.ONE_PIXEL)
-def test_gradient_of_one_flattened_pixel(name):
-    check(name)

@@ -150,7 +150,9 @@ class TestPlans:
             ours, theirs = getattr(small, name), getattr(large, name)
             assert np.shares_memory(getattr(ours, "array", ours), getattr(theirs, "array", theirs))
         assert small.x.array.shape[0] == small.output.shape[0] == len(small.labels) == 3
-        assert not np.shares_memory(network.plan(8, not training).x.array, large.x.array)
+        for other in (network.plan(8, not training), network.plan(9, training)):
+            assert other.x.array.shape[0] == len(other.output) == other.images
+            assert not np.shares_memory(other.x.array, large.x.array)
 
     @pytest.mark.parametrize("name", networks.NETWORKS)
     def test_are_not_disturbed_by_others_of_the_same_network(self, name):
