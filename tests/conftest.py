@@ -1,11 +1,24 @@
-"""What has to be set before numba is imported, and how hypothesis searches."""
+"""What has to be set before numba is imported, on how many threads kernels run, and how hypothesis searches."""
 
 import os
+import sys
 
 # results are compared bit for bit between 1 and 4 threads, on machines with fewer cores too
 os.environ["NUMBA_NUM_THREADS"] = "4"
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("cnncli", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("cnncli")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Kernels run on one thread where a test does not say otherwise.
+
+    Their work is tiny here, and with more threads than free cores each call waits for one: beside another program on
+    two cores the tests of layers and networks took ten times as long on four threads.
+    """
+    if kernels := sys.modules.get("cnncli.kernels"):  # imported by the tests that use them, and slow to import
+        kernels.set_threads(1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import DEFINITIONS, Case
 
-from cnncli.kernels import optimizers, set_threads, threads
+from cnncli.kernels import optimizers, set_threads
 from cnncli.network import Network, stages
 
 # without chance, and without a last flatten of several pixels, whose classes would be in the order of our memory
@@ -75,7 +75,6 @@ def optimize(kernel, network, slots, step):
 
 def trained(name, kernel, count):
     """sha256 of all that 5 steps with `count` threads left."""
-    before = threads()
     set_threads(count)
     network = networks.network(name, label_smoothing=0.1)
     plan, digest = network.plan(33, True), hashlib.sha256()
@@ -88,7 +87,6 @@ def trained(name, kernel, count):
         arrays = (plan.output, plan.losses, plan.ranks, plan.doutput, network.parameters.gradients, *slots)
         for array in (*arrays, network.parameters.values):
             digest.update(np.ascontiguousarray(array).tobytes())
-    set_threads(before)
     assert np.isfinite(network.parameters.values).all()
     return digest.hexdigest()
 
