@@ -16,7 +16,7 @@ from cnncli.kernels import geometry
 from cnncli.kernels.buffer import Arena, Buffer, new_buffer
 from cnncli.kernels.convolution import BIAS, GATE, Convolution
 from cnncli.kernels.geometry import Axis
-from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, SINGLE, WIDE, lanes
+from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, RUN_ROWS, SINGLE, STRIDED, TABLE, VARIANTS, WIDE, lanes
 
 KINDS = (NARROW, SINGLE, WIDE)
 
@@ -102,25 +102,42 @@ def test_columns_cover_each_channel_once(channels, groups, itemsize, widest):
 offsets_of_rows = st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=60), min_size=1, max_size=4)
 
 
-@given(offsets_of_rows, st.integers(1, 70), st.booleans(), st.booleans())
-def test_blocks_cover_each_row_once(offsets, channels, sorted_rows, may_stride):
-    offsets = [np.cumsum(of_phase) if sorted_rows else of_phase for of_phase in offsets]
+@given(offsets_of_rows, st.integers(1, 70), st.integers(0, 9), st.booleans())
+def test_blocks_cover_each_row_once(offsets, channels, run, of_window):
+    if run:  # pixels of an image row, or elements of a window: sums of steps, or runs of consecutive ones
+        offsets = [np.concatenate([100 * i + np.arange(run) for i, _ in enumerate(phase)]) for phase in offsets]
     counts = [len(of_phase) for of_phase in offsets]
     starts = np.cumsum([0, *counts[:-1]]).tolist()
     phases = [(start, count, 100 + i, i) for i, (start, count) in enumerate(zip(starts, counts, strict=True))]
     rows, columns = np.concatenate(offsets)[None], geometry.columns(channels, 1, 0, 0, 4)
-    most, covered = min(MOST_ROWS[kind] for kind in set(columns[:, 1].tolist())), []
-    for first, count, tap, taps, strided in geometry.blocks(phases, rows, columns, may_stride).tolist():
+    kinds, covered = set(columns[:, 1].tolist()), []
+    for first, count, tap, taps, mode in geometry.blocks(phases, rows, columns, of_window).tolist():
         assert phases[tap - 100][3] == taps
         assert starts[taps] <= first
         assert first + count <= starts[taps] + counts[taps]
-        assert count in ROWS
-        assert count <= most
-        assert may_stride or not strided
-        if strided:
-            assert len(set(np.diff(rows[0, first : first + count]).tolist())) <= 1
+        lie = np.diff(rows[0, first : first + count])
+        if mode == STRIDED:
+            assert not of_window
+            assert len(set(lie.tolist())) <= 1
+        elif mode != TABLE:
+            assert of_window
+            assert ((lie == 1) | (np.arange(1, count) % mode == 0)).all()
+        for kind in kinds:  # every column of the block has such a tile
+            mode_of = TABLE if kind != NARROW and mode == STRIDED else mode
+            assert (kind, mode_of, count) in VARIANTS
         covered += range(first, first + count)
     assert covered == list(range(sum(counts)))
+
+
+@pytest.mark.skipif(not RUN_ROWS, reason="too few vector registers for runs")
+def test_windows_of_one_channel_are_runs():
+    """The weight gradient of a first layer depends on it for its speed."""
+    columns = geometry.columns(6, 1, 0, 0, 4)
+    for run, expected in ((3, [9]), (5, [25]), (7, [28, 21])):
+        rows = (40 * np.arange(run)[:, None] + np.arange(run)).reshape(1, -1)
+        found = geometry.blocks([(0, run * run, 0, 1)], rows, columns, of_window=True)
+        assert found[:, 1].tolist() == expected
+        assert set(found[:, 4].tolist()) == {run}
 
 
 def test_rows_at_equal_distances_are_strided():

@@ -12,6 +12,7 @@ from cnncli.kernels.tile import (
     NARROW,
     SINGLE,
     STORE,
+    STRIDED,
     VARIANTS,
     WIDE,
     lanes,
@@ -31,12 +32,12 @@ def compiled(like, which, a, b, count, y, epilogue):
 class Problem:
     """Random operands, addresses and sizes of one call. NaN lies behind every array: it may be read, not used."""
 
-    def __init__(self, generator, dtype, kind, strided, rows, tail, op, outer, inner):
+    def __init__(self, generator, dtype, kind, mode, rows, tail, op, outer, inner):
         vector = lanes(kind, np.dtype(dtype).itemsize)
-        self.which, self.columns = variant(kind, strided, rows), (vector if kind == WIDE else 0) + tail
+        self.which, self.columns = variant(kind, mode, rows), (vector if kind == WIDE else 0) + tail
         self.tail, self.op, self.outer, self.inner = tail, op, outer, inner
         self.a_step, self.b_step = int(generator.integers(1, 4)), self.columns + int(generator.integers(0, 4))
-        self.a_rows = self._rows(generator, rows, strided)
+        self.a_rows = self._rows(generator, rows, mode)
         self.a_outer, self.b_outer = generator.integers(0, 30, outer), generator.integers(0, 30, outer)
         # results lie in any order, with gaps; only those that are added may overlap
         distance = int(generator.integers(1, self.columns + 4)) if op == ACCUMULATE else self.columns + 3
@@ -49,10 +50,11 @@ class Problem:
         self.y = np.full(rows * (self.columns + 3) + 2, SENTINEL, dtype)
 
     @staticmethod
-    def _rows(generator, rows, strided):
-        if strided:
+    def _rows(generator, rows, mode):
+        if mode == STRIDED:
             return 3 + np.arange(rows) * int(generator.integers(1, 9))
-        return generator.integers(0, 60, rows)
+        run = max(1, mode)  # TABLE: runs of one
+        return np.repeat(generator.integers(0, 60, rows // run), run) + np.arange(rows) % run
 
     @staticmethod
     def _integers(generator, dtype, size):
@@ -98,13 +100,13 @@ class Problem:
 @pytest.mark.parametrize("kind", [NARROW, SINGLE, WIDE])
 def test_every_variant_is_its_definition(kind, dtype):
     generator = np.random.default_rng(kind)
-    for of, strided, rows in VARIANTS:
+    for of, mode, rows in VARIANTS:
         if of != kind:
             continue
         for op in OPS:
             for tail in range(1, lanes(kind, np.dtype(dtype).itemsize) + 1):
                 outer, inner = (int(n) for n in generator.integers(1, 4, 2))
-                problem = Problem(generator, dtype, kind, strided, rows, tail, op, outer, inner)
+                problem = Problem(generator, dtype, kind, mode, rows, tail, op, outer, inner)
                 np.testing.assert_array_equal(problem.run(compiled), problem.run(tile))
 
 

@@ -2,7 +2,7 @@
 
 Arrays are (images, elements of an image): whatever their axes, an image is one row. `columns` holds for each block of
 output channels (first channel in y, kind of tile, channels in its last vector, offset in x, offset in w): the last two
-are not 0 where a group begins. `blocks` holds for each block of rows (first row, rows, first tap, taps, strided).
+are not 0 where a group begins. `blocks` holds for each block of rows (first row, rows, first tap, taps, mode).
 """
 
 from numba import njit, prange
@@ -31,10 +31,10 @@ def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, w_step, inner, op
             for i in range(y.shape[1]):
                 y[n, i] = 0
         for i in range(part * per_part, min((part + 1) * per_part, blocks.shape[0])):
-            row, count, tap, n_taps, strided = blocks[i]
+            row, count, tap, n_taps, mode = blocks[i]
             tile(
                 y,
-                variant(kind, strided, count),
+                variant(kind, mode, count),
                 (x_image, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, 1),
                 (w.ctypes.data + size * w_offset, taps.ctypes.data + 8 * (taps.shape[1] + tap), w_step),
                 (n_taps, inner),
@@ -55,13 +55,13 @@ def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inne
     for task in prange(chunks * many * blocks.shape[0]):
         chunk, column, block = task // (many * blocks.shape[0]), task // blocks.shape[0] % many, task % blocks.shape[0]
         first, kind, tail, x_offset, w_offset = columns[column]
-        row, count, tap, n_taps, strided = blocks[block]
+        row, count, tap, n_taps, mode = blocks[block]
         per_chunk = (n_taps + chunks - 1) // chunks
         start = min(chunk * per_chunk, n_taps)
         tap += start
         tile(
             dw,
-            variant(kind, strided, count),
+            variant(kind, mode, count),
             (x.ctypes.data + size * x_offset, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, x_step),
             (dy.ctypes.data + size * first, taps.ctypes.data + 8 * (taps.shape[1] + tap), y_step),
             (min(per_chunk, n_taps - start), inner),

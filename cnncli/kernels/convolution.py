@@ -155,7 +155,7 @@ class Convolution:
                 first_row, first_tap = first_row + phases[-1][1], first_tap + phases[-1][3]
         rows, taps = np.ascontiguousarray(np.concatenate(rows, 1)), np.ascontiguousarray(np.concatenate(taps, 1))
         columns = geometry.columns(c_out, self.groups, c_in, dw.size // self.groups, dw.itemsize)
-        blocks = geometry.blocks(phases, rows, columns, may_stride=False)
+        blocks = geometry.blocks(phases, rows, columns, of_window=True)
         x_step, y_step, width = self.axes[2].stride * x.channels, dy.channels, self.axes[2].out
         for row, count, tap, n_taps in phases:
             read = rows[0, row : row + count], taps[0, tap : tap + n_taps], (width - 1) * x_step, columns[:, 3]

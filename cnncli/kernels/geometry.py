@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, SINGLE, WIDE, lanes
+from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, RUN_ROWS, SINGLE, STRIDED, TABLE, WIDE, lanes
 
 SLACK = 64  # bytes after every array that a tile may read and throw away: less than one vector
 TASKS = 32  # a kernel is cut into at least so many tasks where its shape allows it
@@ -162,23 +162,47 @@ def split(count: int, most: int, vectors: int) -> tuple[int, ...]:
     return (size,) * (count // size) + tuple(sorted(best[count % size][1], reverse=True))
 
 
-def blocks(phases, rows: np.ndarray, of_columns: np.ndarray, may_stride: bool = True) -> np.ndarray:
-    """Blocks of rows for the tile: (first row, rows, first tap, taps, strided)."""
+def blocks(phases, rows: np.ndarray, of_columns: np.ndarray, of_window: bool = False) -> np.ndarray:
+    """Blocks of rows for the tile: (first row, rows, first tap, taps, mode).
+
+    Rows are pixels, which may lie at equal distances, or `of_window`, elements of it, which may lie in runs.
+    """
     kinds = set(of_columns[:, 1].tolist())
     most, vectors = min(MOST_ROWS[kind] for kind in kinds), 2 if WIDE in kinds else 1
     found = []
     for first, count, tap, n_taps in phases:
-        for start, length, strided in _runs(rows[0, first : first + count], may_stride and NARROW in kinds):
-            at = first + start
-            for size in split(length, most, vectors):
-                found.append((at, size, tap, n_taps, strided))
-                at += size
+        at, offsets = first, rows[0, first : first + count]
+        if of_window and kinds == {NARROW} and (sizes := _run_sizes(offsets)):
+            cuts = sizes
+        elif NARROW in kinds and not of_window:
+            cuts = [(size, mode) for length, mode in _distances(offsets) for size in split(length, most, vectors)]
+        else:
+            cuts = [(size, TABLE) for size in split(count, most, vectors)]
+        for size, mode in cuts:
+            found.append((at, size, tap, n_taps, mode))
+            at += size
     return np.array(found, np.int64).reshape(-1, 5)
 
 
-def _runs(offsets, may_stride):
-    """Runs of rows at equal distances where there are narrow columns, which gain by it; else all rows together."""
-    if may_stride and len(offsets) > 2:
+def _run_sizes(offsets) -> list[tuple[int, int]]:
+    """(rows, run) of blocks, if the offsets are runs of one length for which the tile has rows that fit; else none."""
+    ends = np.flatnonzero(np.diff(offsets) != 1) + 1
+    run = int(ends[0]) if len(ends) else len(offsets)
+    if run not in RUN_ROWS or len(offsets) % run or not np.array_equal(ends, np.arange(run, len(offsets), run)):
+        return []
+    left, sizes = len(offsets), []
+    while left:
+        fitting = [rows for rows in RUN_ROWS[run] if rows <= left]
+        if not fitting:
+            return []
+        sizes.append((max(fitting), run))
+        left -= max(fitting)
+    return sizes
+
+
+def _distances(offsets) -> list[tuple[int, int]]:
+    """(rows, STRIDED) of stretches of rows at equal distances; all rows together where these are short."""
+    if len(offsets) > 2:
         cuts = np.flatnonzero(np.diff(offsets, 2)) + 2
         # a change of distance shows twice, at the last row before it and the first after it
         starts = [0]
@@ -187,8 +211,8 @@ def _runs(offsets, may_stride):
                 starts.append(cut)
         if len(offsets) >= 7 * len(starts):
             ends = [*starts[1:], len(offsets)]
-            return [(s, e - s, 1) for s, e in zip(starts, ends, strict=True)]
-    return [(0, len(offsets), 0)]
+            return [(end - start, STRIDED) for start, end in zip(starts, ends, strict=True)]
+    return [(len(offsets), TABLE)]
 
 
 def parts(tasks: int, n_blocks: int) -> int:
