@@ -21,8 +21,7 @@ class Memory:
 
 
 class Plan:
-    """`x` is the input buffer to fill, `labels`, `samples` and `key` what goes with it, `output` (N, classes) the
-    result.
+    """What to fill: `x`, the input's buffer, with `labels` and `samples`; what comes of it: `output` (N, classes).
 
     After `forward`, `losses` (N,) holds each sample's loss and `ranks` (N,) how many classes scored above the label.
     `forward_calls` and `backward_calls` are what runs, in order: pairs of a stage's path and its call.
