@@ -51,7 +51,7 @@ def command(model, overrides, batch_size, threads, layers, seconds, as_json):
         f"first step {first['first_step_seconds']:.2f} s, of it {compiling}; peak memory {first['peak_rss_mib']} MiB"
     )
     for result in results if layers else ():
-        click.echo(f"\nlayers, {result['threads']} threads")
+        click.echo(f"\nlayers, {result['threads']} thread{'s' if result['threads'] > 1 else ''}")
         rows = [
             [r["layer"], f"{r['forward_ms']:.3f}", f"{r['backward_ms']:.3f}", *_speed(r, batch)]
             for r in result["layers"]

@@ -30,7 +30,9 @@ def command(data_dir, as_json):
 
 
 def _describe(name, entry, data_dir) -> dict:
-    folder = _folder(name, entry, data_dir)
+    from cnncli.datasets import locate
+
+    folder = locate(name, data_dir)
     return {
         "name": name,
         "title": entry.title,
@@ -42,18 +44,6 @@ def _describe(name, entry, data_dir) -> dict:
         "bundled": entry.bundled,
         "folder": folder and str(folder),
     }
-
-
-def _folder(name, entry, data_dir):
-    """Where `load` would read it from, None where it would find nothing."""
-    from cnncli.datasets import data_home, idx
-    from cnncli.resources import bundled
-
-    if entry.bundled:
-        return bundled("data") / name
-    home = data_home(data_dir)
-    complete = (folder for folder in (home / name, home) if not idx.find_files(folder)[1])
-    return next(complete, None)
 
 
 def _text(d: dict) -> str:

@@ -38,7 +38,7 @@ NOT_WITH_RESUME = {
 @options.overrides
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@click.option("--verbose", "-v", is_flag=True, help="Also say what is used: threads, memory, compile time.")
+@click.option("--verbose", "-v", is_flag=True, help="Also say versions and memory.")
 def command(resume, threads, as_json, quiet, verbose, **given):
     """Train a network and write its checkpoints.
 

@@ -41,17 +41,21 @@ def _load(name: str, data_dir: Path | str | None) -> Dataset:
     raise DataError(f"{shown(path)}: not a data set: give a .npz or a folder of IDX files")
 
 
-def _load_named(name: str, entry: Entry, data_dir: Path | str | None) -> Dataset:
-    if entry.bundled:
-        folder = bundled("data") / name
-        return idx.load_folder([folder / file.name for file in entry.files], name, "bundled", entry.classes)
+def locate(name: str, data_dir: Path | str | None = None) -> Path | None:
+    """The folder from which `load` reads a data set of the catalogue, None where its files are missing."""
+    if DATASETS[name].bundled:
+        return bundled("data") / name
     home = data_home(data_dir)
-    shortest = list(idx.FILES)
-    for folder in (home / name, home):
-        files, missing = idx.find_files(folder)
-        if not missing:
-            return idx.load_folder(files, name, str(folder), entry.classes)
-        shortest = min(shortest, missing, key=len)
+    return next((folder for folder in (home / name, home) if not idx.find_files(folder)[1]), None)
+
+
+def _load_named(name: str, entry: Entry, data_dir: Path | str | None) -> Dataset:
+    folder = locate(name, data_dir)
+    if folder is not None:
+        source = "bundled" if entry.bundled else str(folder)
+        return idx.load_folder(idx.find_files(folder)[0], name, source, entry.classes)
+    home = data_home(data_dir)
+    shortest = min((idx.find_files(folder)[1] for folder in (home / name, home)), key=len)
     raise DataError(
         f"{name}: {', '.join(shortest)} (or .gz) not found in {shown(home / name)} nor in {shown(home)}:"
         f" run `cnncli download {name}`, or name the folder that holds the files with --data-dir"

@@ -33,7 +33,7 @@ def _digest() -> str:
 
 
 def cache_home() -> Path:
-    """The folder of all kernel caches: $CNNCLI_CACHE, else $XDG_CACHE_HOME/cnncli, else ~/.cache/cnncli."""
+    """The folder of all kernel caches: $CNNCLI_CACHE, else cnncli/kernels in $XDG_CACHE_HOME or ~/.cache."""
     if chosen := os.environ.get("CNNCLI_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnncli" / "kernels"

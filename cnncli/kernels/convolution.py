@@ -90,13 +90,7 @@ class Convolution:
         turned = arena.scratch((w.size,))
         call = _bind(dx.array, dy.array, turned, turned, gate.array, tables, columns, c_in, inner, op)
         outer = self.groups * self.kernel[0] * self.kernel[1]
-        by_row = turned.reshape(outer, kernel, c_out, c_in), w.reshape(outer, kernel, c_in, c_out)
-
-        def data_gradient():
-            conv.turn_weights(*by_row)
-            call()
-
-        return data_gradient
+        return _after_turning(turned, w, (outer, kernel, c_in, c_out), call)
 
     def _scatters(self, itemsize):
         """Whether the data gradient goes by output pixels: each adds its window's rows, kw * c_in contiguous elements.
@@ -128,13 +122,7 @@ class Convolution:
         call = _bind(
             dx.array, dy.array, turned, turned, dx.array, tables, columns, row, self.c_out, ACCUMULATE, clear=True
         )
-        by_row = turned.reshape(len(phases), 1, self.c_out, row), w.reshape(len(phases), 1, row, self.c_out)
-
-        def data_gradient():
-            conv.turn_weights(*by_row)
-            call()
-
-        return data_gradient
+        return _after_turning(turned, w, (len(phases), 1, row, self.c_out), call)
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
         """dw = sum over images and pixels of x by dy: the call."""
@@ -191,6 +179,18 @@ def dense(samples: int, c_in: int, c_out: int) -> Convolution:
     """The dense layer of `samples` samples, on buffers made by `as_pixels`."""
     one = Axis(1, 1, 1, 1, 1, 0)
     return Convolution((one, one, Axis(samples, samples, 1, 1, 1, 0)), c_in, c_out)
+
+
+def _after_turning(turned, w, shape, call):
+    """The call that turns the weights, read as (outer, kernel, rows, columns), and then makes another call."""
+    outer, kernel, rows, columns = shape
+    to, of = turned.reshape(outer, kernel, columns, rows), w.reshape(shape)
+
+    def data_gradient():
+        conv.turn_weights(to, of)
+        call()
+
+    return data_gradient
 
 
 def _bind(y, x, w, bias, gate, tables, columns, w_step, inner, op, clear=False):

@@ -12,6 +12,13 @@ import math
 from numba import njit, prange
 
 SLICE = 4096  # parameters in a task
+# what each rule keeps: arrays of all parameters' size, in the order in which it takes them
+SLOTS = {
+    "sgd": ("velocity",),
+    "adam": ("mean", "square"),
+    "adamw": ("mean", "square"),
+    "rmsprop": ("velocity", "square"),
+}
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)

@@ -20,7 +20,7 @@ from functools import lru_cache
 import numpy as np
 from llvmlite import binding as llvm
 from numba import cfunc, config, types
-from numba.core import cgutils
+from numba.core import cgutils, event
 from numba.extending import intrinsic, overload, register_jitable
 
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
@@ -227,7 +227,8 @@ def load(itemsize: int) -> None:
     To be called before a kernel of that element size runs: their machine code asks for the name.
     """
     if not config.DISABLE_JIT:
-        compiled = cfunc(C_SIGNATURE, cache=True, error_model="numpy")(_tile_4 if itemsize == 4 else _tile_8)
+        with event.trigger_event("numba:compile"):  # a cfunc does not tell of it by itself
+            compiled = cfunc(C_SIGNATURE, cache=True, error_model="numpy")(_tile_4 if itemsize == 4 else _tile_8)
         llvm.add_symbol(f"cnncli_tile_{itemsize}", compiled.address)
 
 

@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass
 
 from cnncli import network, spec
+from cnncli.kernels.optimizers import SLOTS
 from cnncli.layers import Layer, Shape
 from cnncli.layers.base import Border, Triple
 from cnncli.layers.dense import Dense
 from cnncli.network import Node
 
 FLOAT = 4  # bytes
-SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 2}  # arrays of all parameters' size that an optimiser keeps
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def summarize(specification: spec.Specification, batch_size: int | None = None) 
             )
         )
     optimizer = specification.train.optimizer.kind
-    weights = FLOAT * (2 + SLOTS[optimizer]) * sum(row.parameters for row in rows)
+    weights = FLOAT * (2 + len(SLOTS[optimizer])) * sum(row.parameters for row in rows)
     input_memory = FLOAT * batch_size * memory["input"]
     return Summary(specification.name, nodes[0].shape, batch_size, optimizer, tuple(rows), input_memory, weights)
 

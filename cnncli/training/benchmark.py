@@ -34,10 +34,11 @@ def best_ms(call: Callable[[], None], budget_s: float) -> float:
 def measure(specification, batch: int, threads: Iterable[int | None], seconds: float, by_layer: bool) -> list[dict]:
     """One result for each number of threads (None: as many as are set): what `benchmark --json` prints.
 
-    A training step is forward, backward and the optimiser's update; inference is forward alone. Half of `seconds` goes
+    A training step is forward, backward and the optimiser's update; inference is forward alone. `first_step_seconds` is
+    until the first of each is done: planning, and compiling or loading the kernels, included. Half of `seconds` goes
     to the step, a quarter to inference.
     """
-    network = Network(specification)
+    network, started = Network(specification), time.perf_counter()
     train, infer = network.plan(batch, training=True), network.plan(batch, training=False)
     generator = np.random.default_rng(0)
     for plan in (train, infer):
@@ -50,7 +51,6 @@ def measure(specification, batch: int, threads: Iterable[int | None], seconds: f
         train.backward()
         optimizer.update(1e-3)  # small: the benchmark must not diverge
 
-    started = time.perf_counter()
     step()
     infer.infer()
     first = time.perf_counter() - started

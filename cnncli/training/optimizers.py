@@ -4,20 +4,13 @@ import numpy as np
 
 from cnncli.kernels import optimizers as kernels
 
-SLOTS = {
-    "sgd": ("velocity",),
-    "adam": ("mean", "square"),
-    "adamw": ("mean", "square"),
-    "rmsprop": ("velocity", "square"),
-}
-
 
 class Optimizer:
     """`options` is the specification's train.optimizer. `steps` counts the updates made so far."""
 
     def __init__(self, options, parameters, arena):
         self.options, self.parameters, self.steps = options, parameters, 0
-        self.slots = {name: arena.take(parameters.values.shape) for name in SLOTS[options.kind]}
+        self.slots = {name: arena.take(parameters.values.shape) for name in kernels.SLOTS[options.kind]}
 
     def update(self, lr: float) -> None:
         """Move every parameter by its gradient."""
