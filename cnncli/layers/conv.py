@@ -2,7 +2,7 @@
 
 import math
 
-from cnncli.kernels.convolution import BIAS, BIAS_RELU, GATE, STORE, Convolution, plan_bias_gradient
+from cnncli.kernels.convolution import Convolution, plan_bias_gradient
 from cnncli.layers.base import (
     BIASES,
     DATA,
@@ -25,9 +25,12 @@ from cnncli.layers.base import (
 class Conv(Layer):
     """Slides `filters` kernels over the input and adds a bias."""
 
-    main = "filters"
+    lone = "filters"
     fuse_relu = True
+    fuse_add = True
     gate = True
+    accumulate = True
+    scalable = True
 
     filters: Dimension
     kernel: PerAxis = 3
@@ -81,15 +84,14 @@ class Conv(Layer):
     def bind(self, b: Binding):
         convolution = self._convolution(b.shape)
         weight, bias = b.parameters["weight"], b.parameters.get("bias")
-        op = (BIAS_RELU if b.relu else BIAS) if self.bias or b.relu else STORE
         bias = b.arena.take((self.filters,)) if bias is None else bias
-        forward = convolution.plan_forward(b.y, b.x, weight, bias, op)
+        forward = convolution.plan_forward(b.y, b.x, weight, bias, b.store_op(), b.added)
         if b.dy is None:
             return forward, []
         calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], b.x, b.dy, b.arena))]
         if self.bias:
             calls.append((BIASES, plan_bias_gradient(b.gradients["bias"], b.dy, b.arena)))
         if b.dx is not None:
-            gate = (GATE, b.x) if b.gated else (STORE, None)
-            calls.append((DATA, convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *gate)))
+            into = b.gradient_op(), b.x if b.gated else None
+            calls.append((DATA, convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *into)))
         return forward, calls
