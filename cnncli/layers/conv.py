@@ -3,6 +3,7 @@
 import math
 
 from cnncli.kernels.convolution import Convolution, plan_bias_gradient
+from cnncli.kernels.strips import pack, unpack
 from cnncli.layers.base import (
     BIASES,
     DATA,
@@ -52,17 +53,20 @@ class Conv(Layer):
         return Shape(tuple(axis.out for axis in self._convolution(shape).axes), self.filters, shape.rank)
 
     def parameters(self, shape):
-        layout = self._convolution(shape).weight_shape
-        groups, *kernel, c_in, c_out = layout
-        file_shape = (self.filters, c_in, *kernel[3 - shape.rank :])
-        taps = math.prod(kernel)
+        groups, *kernel, c_in, c_out = self._convolution(shape).weight_shape
+        file_shape, taps = (self.filters, c_in, *kernel[3 - shape.rank :]), math.prod(kernel)
+
+        def to_file(w):
+            ours = unpack(w, groups, c_out).reshape(groups, *kernel, c_in, c_out)
+            return ours.transpose(0, 5, 4, 1, 2, 3).reshape(file_shape)
+
+        def from_file(w):
+            ours = w.reshape(groups, c_out, c_in, *kernel).transpose(0, 3, 4, 5, 2, 1)
+            return pack(ours.reshape(groups, taps * c_in, c_out))
+
+        size = (groups * taps * c_in * c_out,)
         weight = Parameter(
-            layout,
-            file_shape,
-            (c_in * taps, c_out * taps),
-            self.init,
-            to_file=lambda w: w.reshape(layout).transpose(0, 5, 4, 1, 2, 3).reshape(file_shape),
-            from_file=lambda w: w.reshape(groups, c_out, c_in, *kernel).transpose(0, 3, 4, 5, 2, 1),
+            size, file_shape, (c_in * taps, c_out * taps), self.init, to_file=to_file, from_file=from_file
         )
         bias = Parameter((self.filters,), (self.filters,), (1, 1), Constant(constant=0.0), decays=False)
         return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}

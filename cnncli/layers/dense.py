@@ -4,6 +4,7 @@ import numpy as np
 
 from cnncli.kernels import elementwise
 from cnncli.kernels.convolution import as_pixels, dense, plan_bias_gradient
+from cnncli.kernels.strips import pack, unpack
 from cnncli.layers.base import (
     BIASES,
     DATA,
@@ -42,12 +43,12 @@ class Dense(Layer):
     def parameters(self, shape):
         c_in = shape.channels
         weight = Parameter(
-            (c_in, self.units),
+            (c_in * self.units,),
             (self.units, c_in),
             (c_in, self.units),
             self.init,
-            to_file=lambda w: w.reshape(c_in, self.units)[channels_first(shape)].T,
-            from_file=lambda w: w.T[np.argsort(channels_first(shape))],
+            to_file=lambda w: unpack(w, 1, self.units)[0][channels_first(shape)].T,
+            from_file=lambda w: pack(w.T[np.argsort(channels_first(shape))][None]),
         )
         bias = Parameter((self.units,), (self.units,), (1, 1), Constant(constant=0.0), decays=False)
         return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}
