@@ -118,7 +118,8 @@ class Bound:
             for gradient in self.gradients.values():
                 gradient.fill(np.nan)
             self.arena.poison()
-            self._backward()
+            for _, call in self._backward:
+                call()
         gradients = {
             name: parameter.to_file(self.gradients[name].reshape(parameter.shape))
             for name, parameter in self.parameters.items()

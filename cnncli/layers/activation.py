@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from cnncli.kernels import elementwise
-from cnncli.layers.base import Binding, Layer, register
+from cnncli.layers.base import DATA, Binding, Layer, register
 
 Alpha = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -24,7 +24,7 @@ class Activation(Layer):
             elementwise.activate(y, x, rows, length, code, alpha)
 
         if b.dx is None:
-            return forward, None
+            return forward, []
         saved = b.y if code in elementwise.FROM_OUTPUT else b.x
         dx, dy, kept = b.dx.array, b.dy.array, saved.array
         back_rows = np.stack([b.dx.row_starts, b.dy.row_starts, saved.row_starts])
@@ -32,7 +32,7 @@ class Activation(Layer):
         def backward():
             elementwise.activate_gradient(dx, dy, kept, back_rows, length, code, alpha)
 
-        return forward, backward
+        return forward, [(DATA, backward)]
 
 
 @register("relu")

@@ -103,6 +103,9 @@ class Binding:
 
 
 Call = Callable[[], None]
+# the parts of backward, by what they make
+WEIGHT, BIASES, DATA = "weight gradient", "bias gradient", "data gradient"
+Backward = list[tuple[str, Call]]  # what each call makes, such as "weight gradient", and the call
 
 
 class Layer(BaseModel):
@@ -144,8 +147,8 @@ class Layer(BaseModel):
         """Whether the output is the input's memory: nothing is computed, and `bind` is not called."""
         return False
 
-    def bind(self, b: Binding) -> tuple[Call, Call | None]:
-        """Forward, which fills b.y, and backward, which fills b.gradients and, where asked for, b.dx."""
+    def bind(self, b: Binding) -> tuple[Call, Backward]:
+        """Forward, which fills b.y, and the calls of backward, which fill b.gradients and, where asked for, b.dx."""
         raise NotImplementedError
 
 

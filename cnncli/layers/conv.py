@@ -4,6 +4,9 @@ import math
 
 from cnncli.kernels.convolution import BIAS, BIAS_RELU, GATE, STORE, Convolution, plan_bias_gradient
 from cnncli.layers.base import (
+    BIASES,
+    DATA,
+    WEIGHT,
     Binding,
     Constant,
     Dimension,
@@ -82,16 +85,11 @@ class Conv(Layer):
         bias = b.arena.take((self.filters,)) if bias is None else bias
         forward = convolution.plan_forward(b.y, b.x, weight, bias, op)
         if b.dy is None:
-            return forward, None
-        calls = [convolution.plan_weight_gradient(b.gradients["weight"], b.x, b.dy, b.arena)]
+            return forward, []
+        calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], b.x, b.dy, b.arena))]
         if self.bias:
-            calls.append(plan_bias_gradient(b.gradients["bias"], b.dy, b.arena))
+            calls.append((BIASES, plan_bias_gradient(b.gradients["bias"], b.dy, b.arena)))
         if b.dx is not None:
             gate = (GATE, b.x) if b.gated else (STORE, None)
-            calls.append(convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *gate))
-
-        def backward():
-            for call in calls:
-                call()
-
-        return forward, backward
+            calls.append((DATA, convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *gate)))
+        return forward, calls

@@ -3,7 +3,19 @@
 import numpy as np
 
 from cnncli.kernels.convolution import BIAS, BIAS_RELU, GATE, STORE, as_pixels, dense, plan_bias_gradient
-from cnncli.layers.base import Binding, Constant, Dimension, Init, Layer, Parameter, Shape, register
+from cnncli.layers.base import (
+    BIASES,
+    DATA,
+    WEIGHT,
+    Binding,
+    Constant,
+    Dimension,
+    Init,
+    Layer,
+    Parameter,
+    Shape,
+    register,
+)
 
 
 @register("dense")
@@ -47,20 +59,15 @@ class Dense(Layer):
         bias = b.arena.take((self.units,)) if bias is None else bias
         forward = product.plan_forward(y, x, weight, bias, op)
         if b.dy is None:
-            return forward, None
+            return forward, []
         dy = as_pixels(b.dy)
-        calls = [product.plan_weight_gradient(b.gradients["weight"], x, dy, b.arena)]
+        calls = [(WEIGHT, product.plan_weight_gradient(b.gradients["weight"], x, dy, b.arena))]
         if self.bias:
-            calls.append(plan_bias_gradient(b.gradients["bias"], b.dy, b.arena))
+            calls.append((BIASES, plan_bias_gradient(b.gradients["bias"], b.dy, b.arena)))
         if b.dx is not None:
             gate = (GATE, x) if b.gated else (STORE, None)
-            calls.append(product.plan_data_gradient(as_pixels(b.dx), dy, weight, b.arena, *gate))
-
-        def backward():
-            for call in calls:
-                call()
-
-        return forward, backward
+            calls.append((DATA, product.plan_data_gradient(as_pixels(b.dx), dy, weight, b.arena, *gate)))
+        return forward, calls
 
 
 def channels_first(shape: Shape) -> np.ndarray:

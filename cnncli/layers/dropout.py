@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from cnncli.kernels import elementwise
-from cnncli.layers.base import Binding, Layer, register
+from cnncli.layers.base import DATA, Binding, Layer, register
 
 
 @register("dropout")
@@ -27,10 +27,10 @@ class Dropout(Layer):
             elementwise.dropout(y, x, rows, length, rate, key, samples)
 
         if b.dx is None:
-            return forward, None
+            return forward, []
         dx, dy, back_rows = b.dx.array, b.dy.array, np.stack([b.dx.row_starts, b.dy.row_starts])
 
         def backward():
             elementwise.dropout(dx, dy, back_rows, length, rate, key, samples)
 
-        return forward, backward
+        return forward, [(DATA, backward)]

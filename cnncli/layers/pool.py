@@ -6,7 +6,7 @@ import numpy as np
 
 from cnncli.kernels import geometry, pool
 from cnncli.kernels.tile import SINGLE
-from cnncli.layers.base import Binding, Layer, Padding, PerAxis, Shape, register, window_axes
+from cnncli.layers.base import DATA, Binding, Layer, Padding, PerAxis, Shape, register, window_axes
 
 
 class Pool(Layer):
@@ -63,7 +63,7 @@ class MaxPool(Pool):
             pool.max_pool(y, arg, x, rows, taps, phases, columns)
 
         if b.dx is None:
-            return forward, None
+            return forward, []
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
         overlap = any(axis.stride < axis.kernel for axis in self._axes(b.shape))
@@ -71,7 +71,7 @@ class MaxPool(Pool):
         def backward():
             pool.max_pool_gradient(dx, dy, arg, y, back_rows, back_taps, phases, columns, b.gated, overlap)
 
-        return forward, backward
+        return forward, [(DATA, backward)]
 
 
 @register("avg_pool")
@@ -90,11 +90,11 @@ class AvgPool(Pool):
             pool.average_pool(y, x, rows, taps, phases, scales, channels)
 
         if b.dx is None:
-            return forward, None
+            return forward, []
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy])
 
         def backward():
             pool.average_pool_gradient(dx, dy, back_rows, back_taps, phases, scales, channels)
 
-        return forward, backward
+        return forward, [(DATA, backward)]

@@ -2,14 +2,23 @@
 
 import zlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from cnncli.kernels import elementwise
 from cnncli.kernels.buffer import Arena, Buffer, new_buffer
-from cnncli.layers.base import Binding
+from cnncli.layers.base import DATA, Binding, Call
 from cnncli.layers.losses import bind_loss, bind_ranks
 from cnncli.network.nodes import Stage, slots, stages
+
+
+class Step(NamedTuple):
+    """One call of a plan: the layer that makes it, and what it makes, such as "forward" or "weight gradient"."""
+
+    path: str
+    part: str
+    call: Call
 
 
 @dataclass
@@ -24,7 +33,7 @@ class Plan:
     """What to fill: `x`, the input's buffer, with `labels` and `samples`; what comes of it: `output` (N, classes).
 
     After `forward`, `losses` (N,) holds each sample's loss and `ranks` (N,) how many classes scored above the label.
-    `forward_calls` and `backward_calls` are what runs, in order: pairs of a stage's path and its call.
+    `forward_calls` and `backward_calls` are what runs, in order.
     """
 
     def __init__(self, network, images: int, training: bool, memory: Memory | None):
@@ -50,7 +59,7 @@ class Plan:
         for i, stage in enumerate(self.stages):
             if stage.view:
                 if gradients[i] and self.training and not np.shares_memory(gradients[i].array, gradients[i + 1].array):
-                    backward.append((stage.path, _copy(gradients[i], gradients[i + 1])))
+                    backward.append(Step(stage.path, DATA, _copy(gradients[i], gradients[i + 1])))
                 continue
             names = stage.layer.parameters(stage.shape)
             gated = relu_before and stage.layer.gate
@@ -71,14 +80,14 @@ class Plan:
                     gated=gated,
                 )
             )
-            forward.append((stage.path, ahead))
+            forward.append(Step(stage.path, "forward", ahead))
             if back:
                 if relu_before and not gated and gradients[i] is not None:
-                    backward.append((stage.path, _relu_gradient(gradients[i], values[i])))
-                backward.append((stage.path, back))
+                    backward.append(Step(stage.path, DATA, _relu_gradient(gradients[i], values[i])))
+                backward += [Step(stage.path, part, call) for part, call in reversed(back)]
             relu_before = stage.relu
         if relu_before and self.training:  # a relu that is the network's last layer
-            backward.append((self.stages[-1].path, _relu_gradient(gradients[-1], values[-1])))
+            backward.append(Step(self.stages[-1].path, DATA, _relu_gradient(gradients[-1], values[-1])))
         return forward, backward[::-1]
 
     def draw(self, key: int) -> None:
@@ -94,13 +103,13 @@ class Plan:
 
     def infer(self) -> None:
         """From x to output."""
-        for _, call in self.forward_calls:
-            call()
+        for step in self.forward_calls:
+            step.call()
 
     def backward(self) -> None:
         """The gradients of the mean loss, into the network's parameters' gradients. After `forward`."""
-        for _, call in self.backward_calls:
-            call()
+        for step in self.backward_calls:
+            step.call()
 
 
 def allocate(arena: Arena, images: int, planned: list[Stage], training: bool) -> Memory:

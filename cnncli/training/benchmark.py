@@ -81,8 +81,8 @@ def _layers(network, plan, budget_s: float) -> list[dict]:
     """Milliseconds of each layer's forward and backward, a fused relu with the layer before it."""
     rows = {stage.path: {"layer": stage.path, "forward_ms": 0.0, "backward_ms": 0.0} for stage in plan.stages}
     for key, calls in (("forward_ms", plan.forward_calls), ("backward_ms", plan.backward_calls)):
-        for path, call in calls:
-            rows[path][key] += round(best_ms(call, budget_s), 4)
+        for step in calls:
+            rows[step.path][key] += round(best_ms(step.call, budget_s), 4)
     for stage in plan.stages:
         rows[stage.path]["multiply_adds"] = stage.layer.multiply_adds(stage.shape)
     return [row for row in rows.values() if row["forward_ms"] or row["backward_ms"]]
