@@ -48,7 +48,9 @@ def peak_gflops(seconds: float = 0.03) -> float:
     turns = 10_000
     once = _best(lambda: machine.multiply_adds(sums, turns, 0.5, 1.0))
     turns = max(turns, int(turns * seconds / once))
-    return turns * len(sums) * machine.FLOPS_PER_TURN / _best(lambda: machine.multiply_adds(sums, turns, 0.5, 1.0)) / 1e9
+    return (
+        turns * len(sums) * machine.FLOPS_PER_TURN / _best(lambda: machine.multiply_adds(sums, turns, 0.5, 1.0)) / 1e9
+    )
 
 
 def bandwidth() -> dict:

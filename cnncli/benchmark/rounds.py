@@ -36,13 +36,44 @@ def middle(values: list[float]) -> dict[str, float]:
     return {"median": second, "q1": first, "q3": third}
 
 
-def best_mode(times: Times, peer: str, task: str) -> str | None:
-    """The label of the mode of `peer` with the lowest median: the one that is compared."""
-    able = {label: tasks[task] for label, tasks in times.items() if label.split()[0] == peer and task in tasks}
-    return min(able, key=lambda label: statistics.median(able[label]), default=None)
+def compared(times: Times, modes: list[Worker], task: str) -> dict | None:
+    """The mode of a peer with the lowest median, and how many times longer than cnncli it takes.
+
+    The ratio is the median over the pairs, its spread their quartiles. None where the peer does not have the task.
+    """
+    able = [worker for worker in modes if task in times[worker.label]]
+    if not able:
+        return None
+    best = min(able, key=lambda worker: statistics.median(times[worker.label][task]))
+    theirs = times[best.label][task]
+    pairs = middle([their / our for their, our in zip(theirs, times["cnncli"][task], strict=True)])
+    return {
+        "mode": best.mode,
+        "ms": short(statistics.median(theirs)),
+        "ratio": short(pairs["median"]),
+        "spread": [short(pairs["q1"]), short(pairs["q3"])],
+    }
 
 
-def ratio(times: Times, label: str, task: str) -> dict[str, float]:
-    """How many times longer `label` takes than cnncli: median and quartiles over the pairs."""
-    pairs = zip(times[label][task], times["cnncli"][task], strict=True)
-    return middle([theirs / ours for theirs, ours in pairs])
+def summary(rows: list[dict], peer: str) -> dict:
+    """Geometric mean and minimum of the ratios of all convolutions, for each part and for all of them."""
+    parts = {part: [] for part in ("forward", "data_gradient", "weight_gradient")}
+    for row in rows:
+        for part, found in parts.items():
+            if part in row:
+                found.append((row[part]["peers"][peer]["ratio"], row["name"]))
+    parts["all"] = [entry for found in parts.values() for entry in found]
+    return {
+        part: {
+            "geometric_mean": short(statistics.geometric_mean([ratio for ratio, _ in found])),
+            "minimum": min(found)[0],
+            "at": min(found)[1],
+        }
+        for part, found in parts.items()
+        if found
+    }
+
+
+def short(value: float) -> float:
+    """Five digits: more than any of these times is worth."""
+    return float(f"{value:.5g}")

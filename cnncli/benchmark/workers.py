@@ -12,26 +12,30 @@ from cnncli.errors import CnncliError
 
 
 class Worker:
-    """A process that answers requests (`peers/serving.py`). `label` names it; `start_seconds` is until it was ready."""
+    """A process that answers requests (`peers/serving.py`). `start_seconds` is until it had imported what it needs.
 
-    def __init__(self, label: str, command: list[str], environment: dict[str, str]):
-        self.label, started = label, time.perf_counter()
+    `idle_seconds` is how long its processors worked while it was not asked to: what it took from the others.
+    """
+
+    def __init__(self, name: str, mode: str, command: list[str], environment: dict[str, str]):
+        self.name, self.mode, started = name, mode, time.perf_counter()
+        self.label = f"{name} {mode}".strip()
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
         )
-        self.idle_seconds = self.waited_seconds = 0.0
-        self._answered = time.perf_counter()
-        self._answer()
+        self.idle_seconds = 0.0
+        self.version, self.tasks = self._answer()["version"], []
         self.start_seconds = time.perf_counter() - started
 
     def make(self, kind: str, **request) -> dict:
-        """Prepare work; its answer."""
-        return self._ask({"make": kind, **request})
+        """Prepare work, and what is known of it; `tasks` are then its names."""
+        known = self._ask({"make": kind, **request})
+        self.tasks = known.pop("tasks")
+        return known
 
     def run(self, task: str, seconds: float) -> float:
         """Milliseconds of one round of a task."""
-        self.waited_seconds += time.perf_counter() - self._answered
         answer = self._ask({"run": task, "seconds": seconds})
         self.idle_seconds += answer["idle"]
         return answer["ms"]
@@ -49,7 +53,7 @@ class Worker:
         if not line:
             code = self._process.wait()
             raise CnncliError(f"{self.label}: its process ended with {code}: {self._last_words()}")
-        self._answered, answer = time.perf_counter(), json.loads(line)
+        answer = json.loads(line)
         if "error" in answer:
             raise CnncliError(f"{self.label}: {answer['error']}")
         return answer
@@ -82,7 +86,7 @@ def ours(threads: int, cache: str | None = None) -> Worker:
     environment = _environment(threads) | {"NUMBA_NUM_THREADS": str(threads)}
     if cache:
         environment["CNNCLI_CACHE"] = cache
-    return Worker("cnncli", [sys.executable, "-m", "cnncli.benchmark.ours"], environment)
+    return Worker("cnncli", "", [sys.executable, "-m", "cnncli.benchmark.ours"], environment)
 
 
 def peer(name: str, mode: str, python: str, threads: int) -> Worker:
@@ -91,7 +95,7 @@ def peer(name: str, mode: str, python: str, threads: int) -> Worker:
     if python != sys.executable:
         environment.pop("PYTHONPATH", None)  # it is for this interpreter
     command = [python, str(SCRIPTS / PEERS[name].script), mode]
-    return Worker(f"{name} {mode}", command, environment)
+    return Worker(name, mode, command, environment)
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -150,4 +150,4 @@ def convolution(request):
     return dict(zip(PARTS, tasks, strict=True)), {}
 
 
-serve({"network": network, "convolution": convolution})
+serve(torch.__version__, {"network": network, "convolution": convolution})
