@@ -48,13 +48,12 @@ def peak_gflops(seconds: float = 0.03) -> float:
     turns = 10_000
     once = _best(lambda: machine.multiply_adds(sums, turns, 0.5, 1.0))
     turns = max(turns, int(turns * seconds / once))
-    return (
-        turns * len(sums) * machine.FLOPS_PER_TURN / _best(lambda: machine.multiply_adds(sums, turns, 0.5, 1.0)) / 1e9
-    )
+    once = _best(lambda: machine.multiply_adds(sums, turns, 0.5, 1.0))
+    return turns * len(sums) * machine.FLOPS_PER_TURN / once / 1e9
 
 
 def bandwidth() -> dict:
-    """GB/s of a = b + s * c on arrays that together are half as large again as the last cache, the best of several runs.
+    """GB/s of a = b + s * c, on arrays that together are half as large again as the last cache; the best of several.
 
     12 bytes an element are counted, as STREAM does: two read, one written. That the processor also reads what is
     written, before, is not: where it does, the memory moved a third more.

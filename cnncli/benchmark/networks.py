@@ -13,7 +13,7 @@ LEARNING_RATE = 1e-3  # small: a benchmark must not diverge
 
 
 def tasks(specification: "spec.Specification", images: int) -> tuple[dict, dict, Plan]:
-    """A training step (forward, backward, update), inference, and inference of one image; what is known of it; its plan.
+    """A training step, inference and the inference of one image; what is known of the network; its training plan.
 
     The peak memory is read before inference has a plan: it is what training takes.
     """

@@ -20,7 +20,7 @@ class Worker:
     def __init__(self, name: str, mode: str, command: list[str], environment: dict[str, str]):
         self.name, self.mode, started = name, mode, time.perf_counter()
         self.label = f"{name} {mode}".strip()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
         )

@@ -59,10 +59,9 @@ def _spread(pair, digits=".4g"):
 
 
 def _start(result):
-    compiling = (
-        f", of it {result['compile_seconds']:.2f} s to compile or load kernels" if "compile_seconds" in result else ""
-    )
-    first = f"first training step after {result['first_step_seconds']:.2f} s{compiling}"
+    first = f"first training step after {result['first_step_seconds']:.2f} s"
+    if "compile_seconds" in result:
+        first += f", of it {result['compile_seconds']:.2f} s to compile or load kernels"
     return f"imports {result['start_seconds']:.2f} s, {first}; peak memory of training {result['peak_rss_mib']} MiB"
 
 
