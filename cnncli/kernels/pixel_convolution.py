@@ -5,8 +5,8 @@ It suits the first layers of networks for grey images. `plan_...` are as in `con
 
 import numpy as np
 
-from cnncli.kernels import geometry, pixels
-from cnncli.kernels.buffer import Buffer
+from cnncli.kernels import geometry, pixels, winners
+from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.convolution import Convolution
 from cnncli.kernels.geometry import check_bounds
 
@@ -18,7 +18,7 @@ POOL = 2
 
 def suits(convolution: Convolution, itemsize: int) -> bool:
     """Whether the tile over pixels can compute this, faster than the general one."""
-    depth, height, width = convolution.axes
+    width = convolution.axes[2]
     few = convolution.groups == 1 and convolution.c_in == 1 and convolution.c_out <= MOST_CHANNELS
     # a row of one vector would leave the other empty, and read further than the slack goes
     return few and width.stride == 1 and width.out > pixels.lanes(itemsize)
@@ -53,6 +53,37 @@ def plan_pooled(convolution: Convolution, y: Buffer, arg, x: Buffer, w, bias, re
     return _plan(convolution, y, arg, x, w, bias, relu, rows, width // POOL * POOL, kind)
 
 
+def plan_pooled_weight_gradient(convolution, dw, db, x: Buffer, dy: Buffer, arg, gate: Buffer | None, arena: Arena):
+    """dw and db from dy, the gradient of what `plan_pooled` gave, 0 where `gate` is not positive: the call."""
+    depth, height, width = convolution.axes
+    channels, size, images = convolution.c_out, dw.itemsize, len(dy.array)
+    kernel, vector = width.kernel, winners.lanes(width.kernel, size)
+    rows = _taps(convolution, x)[::kernel].copy()
+    _, heights, widths = dy.size
+    h, w = np.meshgrid(np.arange(heights) * POOL, np.arange(widths) * POOL, indexing="ij")
+    corners = x.layout.place(-depth.before, h * height.stride - height.before, w - width.before).ravel()
+    corners = np.repeat(corners, channels).astype(np.int32)
+    steps = height.stride * x.layout.strides[1], x.layout.strides[2]
+    of_gate = gate or dy
+    places = np.stack([dy.row_starts, of_gate.row_starts])
+    length = widths * channels
+    check_bounds("x", x.array.shape[1], corners, np.array([0, sum(steps)]), rows, kernel - 1)
+    check_bounds("dy", dy.array.shape[1], places[0], length - 1)
+    check_bounds("gate", of_gate.array.shape[1], places[1], length - 1)
+    check_bounds("arg", arg.shape[1], len(corners) - 1)
+    check_bounds("dw", dw.size, len(rows) * kernel * channels - 1)
+    chunks = min(images, geometry.TASKS)
+    sums, bias = arena.take((chunks, channels * len(rows) * vector)), arena.take((chunks, length))
+    gradients, starts = arena.take((chunks, len(corners))), arena.take((chunks, len(corners)), np.int32)
+    by_row, shape = dw.reshape(-1, channels), (channels, len(rows), vector)
+    of_x, of_dy, kept, gated = x.array, dy.array, of_gate.array, gate is not None
+    address = winners.load(size, channels, len(rows), kernel)
+    return lambda: winners.pooled_weight_gradient(
+        by_row, db, sums, bias, of_x, of_dy, arg, kept, gradients, starts, corners, places, steps, address, shape,
+        rows, gated,
+    )  # fmt: skip
+
+
 def _plan(convolution, y, arg, x, w, bias, relu, rows, width, kind):
     depth, height, _ = convolution.axes
     channels, size, scale = convolution.c_out, w.itemsize, 1 if kind == pixels.PLAIN else POOL
@@ -79,7 +110,9 @@ def _plan(convolution, y, arg, x, w, bias, relu, rows, width, kind):
         check_bounds("y", y.array.shape[1], blocks[:, 2 + row] + last)
     check_bounds("w", w.size, len(taps) * channels - 1)
     check_bounds("bias", bias.size, channels - 1)
-    arg = np.zeros((y.array.shape[0], packed.elements if kind == pixels.MAX_TAP else 1), np.int32) if arg is None else arg
+    arg = (
+        np.zeros((y.array.shape[0], packed.elements if kind == pixels.MAX_TAP else 1), np.int32) if arg is None else arg
+    )
     if kind == pixels.MAX_TAP:
         check_bounds("arg", arg.shape[1], blocks[:, 4] + last)
     address = pixels.load(size, channels, kind)

@@ -1,4 +1,4 @@
-"""A convolution tile whose lanes run over pixels: for few output channels, which would leave most lanes of `tile` empty.
+"""A convolution tile whose lanes run over pixels: for few output channels, which leave most lanes of `tile` empty.
 
 Two rows of two vectors of output pixels, for each of `channels` channels, are summed in registers over all taps: an
 input vector is loaded unaligned and a weight broadcast. Then relu, and if asked the maximum of each 2x2 window, are
@@ -6,6 +6,8 @@ taken in the registers, so that the whole map is never written, and the channels
 
 The input has one channel, or its channels lie in planes: neighbouring pixels are neighbours in memory.
 """
+
+from itertools import pairwise
 
 import numpy as np
 from llvmlite import ir
@@ -111,7 +113,7 @@ def _emit_block(v, channels, pool, block, x, w, y, arg, taps, relu):
     parts = -(-channels // MOST_CHANNELS)
     cuts = [channels * i // parts for i in range(parts + 1)]
     sums = []
-    for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+    for first, last in pairwise(cuts):
         x_rows = at(builder, x, x_0), at(builder, x, x_1)
         sums += _emit_sums(v, channels, first, last - first, x_rows, *w, *taps)
     lowest = builder.select(relu, v.zero, v.constant(float("-inf")))
@@ -136,8 +138,7 @@ def _emit(context, itemsize, channels, pool, x, w, bias, y, arg, blocks, n_block
         real, integers = REALS[itemsize].as_pointer(), I64.as_pointer()
         kinds = (real, real, real, real, I32.as_pointer(), integers, None, integers, None, None)
         x, w, bias, y, arg, blocks, n_blocks, taps, n_taps, relu = (
-            builder.inttoptr(value, kind) if kind else value
-            for value, kind in zip(arguments[3:], kinds, strict=True)
+            builder.inttoptr(value, kind) if kind else value for value, kind in zip(arguments[3:], kinds, strict=True)
         )
         v, relu = Vectors(builder, lanes(itemsize), itemsize), builder.icmp_signed("!=", relu, integer(0))
         with cgutils.for_range(builder, n_blocks, intp=I64) as loop:
