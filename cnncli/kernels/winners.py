@@ -179,7 +179,7 @@ def pooled_weight_gradient(
                 of = dy[n, places[0, row] : places[0, row] + length]
                 kept = gate[n, places[1, row] : places[1, row] + length]
                 _keep_positive(to, partial_bias[s], of, kept, gated)
-            _place(starts[s], corners, arg[n], steps[0], steps[1])
+            _place(starts[s], corners, arg[n], np.int32(steps[0]), np.int32(steps[1]))
             add_windows(
                 dw,
                 address,
