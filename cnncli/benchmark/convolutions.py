@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from cnncli.kernels.buffer import Arena, new_buffer
+from cnncli.kernels.program import Program
 from cnncli.layers import Shape
 from cnncli.layers.base import NO_BORDER, Binding
 from cnncli.layers.conv import Conv
@@ -36,7 +37,7 @@ def tasks(layer: Conv, shape: Shape, images: int) -> dict:
             key=np.zeros(1, np.uint64),
         )
     )
-    return {"forward": forward, **dict(backward)}
+    return {"forward": Program(forward)} | {part: Program(steps) for part, steps in backward}
 
 
 def operations(layer, shape: Shape, images: int) -> int:
