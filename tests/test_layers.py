@@ -93,7 +93,9 @@ def check(case, dtype, wider=0, **asked):
     bound, exact = Bound(case, dtype, wider, **asked), is_exact(case)
     off = tolerances(case, x, parameters, dy, dtype)
     generator = np.random.default_rng(wider)
-    other, before = (integers(generator, a.shape) if asked.get(what) else None for what, a in (("added", y), ("adds", x)))
+    other, before = (
+        integers(generator, a.shape) if asked.get(what) else None for what, a in (("added", y), ("adds", x))
+    )
     y = y if other is None else y + other
     y = np.maximum(y, 0) if asked.get("relu") else y
     dx = dx if before is None else dx + before

@@ -129,7 +129,7 @@ def step(plan, key=1):
 
 
 def state(network, plan):
-    return [plan.output.copy(), plan.losses.copy(), plan.ranks.copy(), network.parameters.gradients.copy()]
+    return [array.copy() for array in (plan.output, plan.losses, plan.ranks, network.parameters.gradients)]
 
 
 class TestPlans:
@@ -186,7 +186,7 @@ class TestPlans:
         assert np.isfinite(network.parameters.gradients).all()
         assert network.parameters.gradients.any()
 
-    @pytest.mark.parametrize("name", ["lenet", "dropout", "activations"])
+    @pytest.mark.parametrize("name", ["lenet", "dropout", "activations", "residual_norm", "residual_of_max_pool"])
     def test_steps_allocate_nothing(self, name):
         network = networks.network(name)
         plan, p = networks.filled(network.plan(8, True)), network.parameters
