@@ -69,6 +69,12 @@ class Shape:
         return math.prod(self.size) * self.channels
 
     @property
+    def mixed(self) -> "Shape | None":
+        """What was flattened, if its elements lie in another order in memory than in the field, channels first."""
+        origin = self.origin
+        return origin if origin and origin.channels > 1 and math.prod(origin.size) > 1 else None
+
+    @property
     def axes(self) -> tuple[int, ...]:
         """The sizes of the axes that the user sees, such as (height, width)."""
         return self.size[3 - self.rank :]

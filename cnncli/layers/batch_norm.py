@@ -7,6 +7,7 @@ from pydantic import Field
 
 from cnncli.kernels import normalize
 from cnncli.layers.base import DATA, WEIGHT, Binding, Constant, Layer, Parameter, register
+from cnncli.layers.dense import channels_first
 
 
 @register("batch_norm")
@@ -24,9 +25,12 @@ class BatchNorm(Layer):
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
 
     def parameters(self, shape):
+        places = channels_first(shape)
+        order = {"to_file": lambda w: w[places], "from_file": lambda w: w[np.argsort(places)]}
+
         def of(value, **options):
             c = shape.channels
-            return Parameter((c,), (c,), (1, 1), Constant(constant=value), decays=False, **options)
+            return Parameter((c,), (c,), (1, 1), Constant(constant=value), decays=False, **order, **options)
 
         learned = {"weight": of(1.0), "bias": of(0.0)}
         return learned | {"running_mean": of(0.0, learned=False), "running_var": of(1.0, learned=False)}

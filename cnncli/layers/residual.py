@@ -25,6 +25,8 @@ class Residual(Layer):
     def output_shape(self, shortcut, main):
         if (shortcut.size, shortcut.channels) != (main.size, main.channels):
             raise ValueError(f"its main layers end in {main}, its shortcut in {shortcut}: give it a projection")
+        if main.mixed != shortcut.mixed:  # element by element they would not be those that other frameworks add
+            raise ValueError("it adds a flattened image to what has another order: put a dense layer behind `flatten`")
         return main
 
     def bind(self, b: Binding):
