@@ -17,14 +17,14 @@ def network(request):
 
 def convolution(request):
     kernels.set_threads(request["threads"])
-    item = suites.item(request["item"], request["batch"])
+    item = suites.parse(request["item"], request["batch"])
     return convolutions.bound(item.layer, item.shape, item.batch).tasks, {}
 
 
 def by_algorithm(request):
     kernels.set_threads(request["threads"])
     edges = algorithms.edges()
-    item = edges if request["item"] == edges.name else suites.item(request["item"], request["batch"])
+    item = edges if request["item"] == edges.name else suites.parse(request["item"], request["batch"])
     return algorithms.tasks(item)[0], {}
 
 

@@ -56,9 +56,9 @@ def _item_row(item, tasks, times, found, limits, options) -> dict:
     return row
 
 
-def by_algorithm(items: list[Item], threads: int, options: Options) -> dict:
-    """Each convolution by every algorithm: stored floats, operations and, where it was built, the time."""
-    found = []
+def by_algorithm(item: Item, threads: int, options: Options) -> dict:
+    """The textbook's example and `item` by every algorithm: stored floats, operations and, where it was built, time."""
+    found, items = [], (algorithms.edges(), item)
     with contestants(options, threads) as (worker, *_):
         for item in items:
             worker.make("algorithms", threads=threads, batch=item.batch, item=item.name)

@@ -24,4 +24,4 @@ def network(request):
     return tasks, {"parameters": parameters}
 
 
-serve(openvino.__version__, {"network": network})
+serve(openvino.__version__.partition("-")[0], {"network": network})

@@ -87,6 +87,8 @@ def serve(version: str, makers: dict) -> None:
                 tasks.clear()
                 made, known = makers[request["make"]](request)
                 tasks.update(made)
+                for call in made.values():  # what compiles when it is first called does it now
+                    call()
                 answer = {"tasks": list(tasks), **known}
             else:
                 idle = time.process_time() - rest
