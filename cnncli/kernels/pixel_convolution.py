@@ -9,6 +9,7 @@ from cnncli.kernels import geometry, pixels, winners
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.convolution import Convolution
 from cnncli.kernels.geometry import check_bounds
+from cnncli.kernels.program import Program
 
 MOST_CHANNELS = 8  # with more, the general tile has its lanes full
 
@@ -21,7 +22,7 @@ def suits(convolution: Convolution, itemsize: int) -> bool:
     width = convolution.axes[2]
     few = convolution.groups == 1 and convolution.c_in == 1 and convolution.c_out <= MOST_CHANNELS
     # a row of one vector would leave the other empty, and read further than the slack goes
-    return few and width.stride == 1 and width.out > pixels.lanes(itemsize)
+    return few and width.stride == width.dilation == 1 and width.out > pixels.lanes(itemsize)
 
 
 def border(convolution: Convolution):
@@ -58,7 +59,8 @@ def plan_pooled_weight_gradient(convolution, dw, db, x: Buffer, dy: Buffer, arg,
     depth, height, width = convolution.axes
     channels, size, images = convolution.c_out, dw.itemsize, len(dy.array)
     kernel, vector = width.kernel, winners.lanes(width.kernel, size)
-    rows = _taps(convolution, x)[::kernel].copy()
+    taps = _taps(convolution, x)
+    rows = (taps[::kernel, None] + np.arange(0, kernel, vector)).ravel()
     _, heights, widths = dy.size
     h, w = np.meshgrid(np.arange(heights) * POOL, np.arange(widths) * POOL, indexing="ij")
     corners = x.layout.place(-depth.before, h * height.stride - height.before, w - width.before).ravel()
@@ -67,21 +69,22 @@ def plan_pooled_weight_gradient(convolution, dw, db, x: Buffer, dy: Buffer, arg,
     of_gate = gate or dy
     places = np.stack([dy.row_starts, of_gate.row_starts])
     length = widths * channels
-    check_bounds("x", x.array.shape[1], corners, np.array([0, sum(steps)]), rows, kernel - 1)
+    check_bounds("x", x.array.shape[1], corners, np.array([0, sum(steps)]), taps)
     check_bounds("dy", dy.array.shape[1], places[0], length - 1)
     check_bounds("gate", of_gate.array.shape[1], places[1], length - 1)
     check_bounds("arg", arg.shape[1], len(corners) - 1)
-    check_bounds("dw", dw.size, len(rows) * kernel * channels - 1)
+    check_bounds("dw", dw.size, len(taps) * channels - 1)
     chunks = min(images, geometry.TASKS)
     sums, bias = arena.take((chunks, channels * len(rows) * vector)), arena.take((chunks, length))
     gradients, starts = arena.take((chunks, len(corners))), arena.take((chunks, len(corners)), np.int32)
-    by_row, shape = dw.reshape(-1, channels), (channels, len(rows), vector)
+    by_row, shape = dw.reshape(-1, channels), (channels, len(rows), vector, kernel)
     of_x, of_dy, kept, gated = x.array, dy.array, of_gate.array, gate is not None
     address = winners.load(size, channels, len(rows), kernel)
-    return lambda: winners.pooled_weight_gradient(
-        by_row, db, sums, bias, of_x, of_dy, arg, kept, gradients, starts, corners, places, steps, address, shape,
-        rows, gated,
+    of_chunks = winners.pooled_weight_gradient.step(
+        chunks, sums, bias, of_x, of_dy, arg, kept, gradients, starts, corners, places, steps, address, shape, rows,
+        gated,
     )  # fmt: skip
+    return Program([of_chunks, winners.fold.step(1, by_row, db, sums, bias, shape)])
 
 
 def _plan(convolution, y, arg, x, w, bias, relu, rows, width, kind):
@@ -119,7 +122,8 @@ def _plan(convolution, y, arg, x, w, bias, relu, rows, width, kind):
     parts = geometry.parts(y.array.shape[0], len(blocks))
     shape = (channels, kind)
     of_y, of_x = y.array, x.array
-    return lambda: pixels.convolve_pixels(of_y, arg, of_x, w, bias, address, shape, blocks, taps, parts, relu)
+    given = of_y, arg, of_x, w, bias, address, shape, blocks, taps, parts, relu
+    return Program([pixels.convolve_pixels.step(len(of_y) * parts, *given)])
 
 
 def _taps(convolution, x: Buffer):

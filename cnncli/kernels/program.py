@@ -1,10 +1,10 @@
 """Programs: kernels with their arguments in a table, which one compiled function walks. No Python between two kernels.
 
-A `kernel` is a serial loop over a range of tasks. It is compiled for the types of its arguments as a C function of three
-integers: the address of a descriptor that holds the arguments, and the first and the last task. `run`, the only
-function with threads in it, hands out the tasks. So a kernel compiles in a tenth of a second, where one with a parallel
-loop of its own takes six times as long; a whole inference is one call from Python, which costs 0.3 us where each kernel
-with a dozen arguments costs 2; and steps that are not worth a thread's waking run without.
+A `kernel` is a serial loop over a range of tasks. It is compiled for the types of its arguments as a C function of
+three integers: the address of a descriptor that holds the arguments, and the first and the last task. `run`, the only
+function with threads in it, hands out the tasks. So no kernel compiles a parallel loop of its own; a whole inference is
+one call from Python; and steps that are not worth a thread's waking run without. LeNet's inference of one image took 25
+us as seven calls of parallel kernels, 15 of serial ones, and takes 11.5 as one program.
 
 With NUMBA_DISABLE_JIT=1 a step calls the Python function with its arguments.
 """
@@ -16,7 +16,7 @@ from types import FunctionType
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, config, njit, prange, types, typeof
+from numba import cfunc, config, njit, prange, typeof, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic
 from numba.np import numpy_support
@@ -39,8 +39,6 @@ def _type(word: str):
 
 def _word(argument) -> str:
     if isinstance(argument, np.ndarray):
-        if not argument.flags.c_contiguous:
-            raise ValueError("a kernel takes contiguous arrays alone")
         return f"{argument.dtype}:{argument.ndim}"
     if isinstance(argument, tuple):
         return f"tuple:{len(argument)}"
@@ -117,6 +115,8 @@ class Kernel:
 
     def step(self, tasks: int, *arguments, parallel: bool = True) -> "Step":
         """The kernel with its arguments: contiguous arrays, numbers, tuples of integers. `parallel`: worth threads."""
+        if not all(a.flags.c_contiguous for a in arguments if isinstance(a, np.ndarray)):
+            raise ValueError("a kernel takes contiguous arrays alone")
         return Step(self, tasks, arguments, parallel)
 
     @lru_cache  # noqa: B019 - kernels live as long as the process
