@@ -64,6 +64,11 @@ class Convolution:
         return ((0, 0), (0, 0), (max(0, kernel - 1 - before), max(0, size - 1 + before - (out - 1))))
 
     @property
+    def multiply_adds(self) -> int:
+        """Multiplications with an addition for one image, of each of forward and the two gradients."""
+        return math.prod(self.weight_shape) * math.prod(axis.out for axis in self.axes)
+
+    @property
     def _window(self):
         """Elements of an output's window in its group: the rows of the weights."""
         return math.prod(self.weight_shape[1:5])

@@ -42,8 +42,6 @@ def _type(word: str):
 
 def _word(argument) -> str:
     if isinstance(argument, np.ndarray):
-        if not argument.flags.c_contiguous:
-            raise ValueError("a kernel takes contiguous arrays alone")
         return f"{argument.dtype}:{argument.ndim}"
     if isinstance(argument, tuple):
         return f"tuple:{len(argument)}"
@@ -125,6 +123,8 @@ class Kernel:
 
         Whether it is worth threads is told by its `multiply_adds`, if it has any, else by its largest array.
         """
+        if not all(a.flags.c_contiguous for a in arguments if isinstance(a, np.ndarray)):
+            raise ValueError("a kernel takes contiguous arrays alone")
         elements = max(a.size for a in arguments if isinstance(a, np.ndarray))
         nanoseconds = multiply_adds / MULTIPLY_ADDS if multiply_adds else elements / ELEMENTS
         return Step(self, tasks, arguments, tasks > 1 and nanoseconds > WORTH)

@@ -18,7 +18,7 @@ class Pool(Layer):
     stride: PerAxis | None = None
     padding: Padding = "valid"
 
-    def _axes(self, shape):
+    def axes(self, shape):
         axes = window_axes(shape, self.size, self.size if self.stride is None else self.stride, 1, self.padding)
         for axis in axes:
             last = (axis.out - 1) * axis.stride - axis.before
@@ -27,15 +27,15 @@ class Pool(Layer):
         return axes
 
     def output_shape(self, shape):
-        return Shape(tuple(axis.out for axis in self._axes(shape)), shape.channels, shape.rank)
+        return Shape(tuple(axis.out for axis in self.axes(shape)), shape.channels, shape.rank)
 
     def window(self, shape):
-        axes = self._axes(shape)
+        axes = self.axes(shape)
         return tuple(axis.kernel for axis in axes), tuple(axis.stride for axis in axes)
 
     def _tables(self, b, source, results):
         """The windows' tables from a buffer to others, and their phases as an array."""
-        groups = [geometry.forward_groups(axis) for axis in self._axes(b.shape)]
+        groups = [geometry.forward_groups(axis) for axis in self.axes(b.shape)]
         layouts = [getattr(r, "layout", r) for r in results]
         tables = geometry.tables(groups, source.layout, layouts, (0, 0, 0))
         last = b.shape.channels - 1
@@ -64,7 +64,7 @@ class MaxPool(Pool):
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
         # where windows overlap, or leave elements out, dx is cleared and added to
-        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self._axes(b.shape))
+        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self.axes(b.shape))
         tables = back_rows, back_taps, phases, columns
         backward = pool.max_pool_gradient.step(len(dx), dx, dy, arg, y, *tables, b.gated, not tiled)
         return forward, [(DATA, [backward])]

@@ -103,6 +103,7 @@ class Plan:
             key=self.keys[i],
             others=tuple(others),
             added=None if stage.added is None else self._values[stage.added],
+            pooled=stage.pooled is not None,
             relu=stage.relu,
             adds=part is not None and part.adds and not part.through,
             gated=part is not None and part.gated,
