@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, RUN_ROWS, SINGLE, STRIDED, TABLE, WIDE, lanes
+from cnncli.kernels.tile import LONG_RUNS, MOST_ROWS, NARROW, ROWS, RUN_ROWS, SINGLE, STRIDED, TABLE, WIDE, lanes
 
 SLACK = 64  # bytes after every array that a tile may read and throw away: less than one vector
 TASKS = 32  # a kernel is cut into at least so many tasks where its shape allows it
@@ -176,7 +176,9 @@ def blocks(phases, rows: np.ndarray, of_columns: np.ndarray, of_window: bool = F
         at, offsets = first, rows[0, first : first + count]
         if of_window and kinds == {NARROW} and (sizes := _run_sizes(offsets)):
             cuts = sizes
-        elif NARROW in kinds and not of_window:
+        elif of_window:
+            cuts = _long_runs(offsets, max(kinds), most, vectors)
+        elif WIDE not in kinds:
             cuts = [(size, mode) for length, mode in _distances(offsets) for size in split(length, most, vectors)]
         else:
             cuts = [(size, TABLE) for size in split(count, most, vectors)]
@@ -200,6 +202,18 @@ def _run_sizes(offsets) -> list[tuple[int, int]]:
         sizes.append((max(fitting), run))
         left -= max(fitting)
     return sizes
+
+
+def _long_runs(offsets, widest, most, vectors) -> list[tuple[int, int]]:
+    """(rows, mode) of blocks that are runs of consecutive elements where these are long; what is left is as it is."""
+    run, ends = LONG_RUNS.get(widest, len(offsets) + 1), np.flatnonzero(np.diff(offsets) != 1) + 1
+    lengths = np.diff([0, *ends, len(offsets)]).tolist()
+    if min(lengths) < run:
+        return [(size, TABLE) for size in split(len(offsets), most, vectors)]
+    cuts = []
+    for length in lengths:
+        cuts += [(run, run)] * (length // run) + [(size, TABLE) for size in split(length % run, most, vectors)]
+    return cuts
 
 
 def _distances(offsets) -> list[tuple[int, int]]:

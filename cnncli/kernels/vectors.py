@@ -44,7 +44,7 @@ class Vectors:
     """Instructions on vectors of `lanes` elements of `itemsize` bytes, emitted with `builder`."""
 
     def __init__(self, builder, lanes: int, itemsize: int):
-        self.builder, self.lanes, self.real = builder, lanes, REALS[itemsize]
+        self.builder, self.lanes, self.itemsize, self.real = builder, lanes, itemsize, REALS[itemsize]
         self.type = ir.VectorType(self.real, lanes)
         self.mask_type, self.index_type = ir.VectorType(I1, lanes), ir.VectorType(I32, lanes)
         self.align = ir.Constant(I32, itemsize)
