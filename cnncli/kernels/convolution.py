@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from cnncli.kernels import conv, geometry, strips, turn
+from cnncli.kernels import conv, geometry, most_threads, strips, turn
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
 from cnncli.kernels.tile import (
@@ -121,9 +121,12 @@ class Convolution:
         tables.taps[1] += last_tap
         inner = c_out * (kernel if self.merged_back else 1)
         columns = strips.columns(c_in, self.groups, c_out, math.prod(self.kernel) * c_out, w.itemsize)
+        shape = self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out
+        if geometry.turns_strips(len(strips.strips(c_in)) * self.groups, len(dx.array) * math.prod(dx.size)):
+            return _bind_turning((dx.array, dy.array, w, gate.array), tables, columns, shape, inner, op, join, arena)
         turned = arena.scratch((w.size,))
         call = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
-        return _after_turning(turned, w, (self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out), call)
+        return _after_turning(turned, w, shape, call)
 
     def _scatters(self, itemsize):
         """Whether the data gradient goes by output pixels: each adds its window's rows, kw * c_in contiguous elements.
@@ -245,9 +248,38 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
     if not overlap:
         parts, columns_first = geometry.order(x.nbytes, w.nbytes, len(y), len(columns), len(blocks))
     rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], channels)])
+    _check(y, x, w, bias, gate, rows, taps, tables.phases, columns, inner, op)
+    return lambda: conv.convolve(
+        y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear
+    )
+
+
+def _bind_turning(arrays, tables, columns, shape, inner, op, join, arena):
+    """The call of `convolve_turning`; shape as for `turned_blocks`."""
+    y, x, w, gate = arrays
+    y, x, gate = (a.reshape(len(a) // join, -1) for a in (y, x, gate))
+    load(y.itemsize)
+    groups, _, _, c_in, _ = shape
+    turns, of_strip, flat, side = strips.turned_blocks(*shape), [], w.reshape(-1), turn.SIDE[w.itemsize]
+    per_strip = len(turns) // (groups * len(strips.strips(c_in)))
+    for i, (first, width) in enumerate((g * c_in + c, n) for g in range(groups) for c, n in strips.strips(c_in)):
+        mine = np.flatnonzero((columns[:, 0] >= first) & (columns[:, 0] < first + width))
+        of_strip.append((i * per_strip, per_strip, mine[0], len(mine)))
+    of_strip = np.array(of_strip, np.int64)
+    scratch = arena.scratch((most_threads(), min(c_in, strips.STRIP) * w.size // (groups * c_in)))
+    blocks = geometry.blocks(tables.phases, tables.rows, columns)
+    rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], c_in)])
+    _check(y, x, flat, flat, gate, rows, taps, tables.phases, columns, inner, op)
+    return lambda: turn.convolve_turning(
+        y, x, flat, scratch, gate, rows, taps, blocks, columns, turns, of_strip, inner, op, side
+    )
+
+
+def _check(y, x, w, bias, gate, rows, taps, phases, columns, inner, op):
+    """Whether all that the tables say lies inside the arrays."""
     last = geometry.reach(columns, y.itemsize)
     check_bounds("bias", bias.size, (columns[:, 0] + last) * (op in BIASED))
-    for first, count, tap, n_taps in tables.phases:
+    for first, count, tap, n_taps in phases:
         at, by = rows[:, first : first + count], taps[:, tap : tap + n_taps]
         check_bounds("y", y.shape[1], at[1], columns[:, 0] + last)
         check_bounds("gate", gate.shape[1], at[2], (columns[:, 0] + last) * (op in WITH_GATE))
@@ -256,9 +288,6 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
             for i, of_width in enumerate(by[1:]):
                 of = columns[:, 6] == i
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
-    return lambda: conv.convolve(
-        y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear
-    )
 
 
 def _window_groups(axes, border):
