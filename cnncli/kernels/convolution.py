@@ -127,9 +127,12 @@ class Convolution:
         tables.taps[1] += last_tap
         inner = c_out * (kernel if self.merged_back else 1)
         columns = strips.columns(c_in, self.groups, c_out, math.prod(self.kernel) * c_out, w.itemsize)
+        shape = self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out
+        if geometry.turns_strips(len(strips.strips(c_in)) * self.groups, len(dx.array) * math.prod(dx.size)):
+            return _bind_turning((dx.array, dy.array, w, gate.array), tables, columns, shape, inner, op, join, arena)
         turned = arena.scratch((w.size,))
         steps = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
-        return _after_turning(turned, w, (self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out), steps)
+        return _after_turning(turned, w, shape, steps)
 
     def _scatters(self, itemsize):
         """Whether the data gradient goes by output pixels: each adds its window's rows, kw * c_in contiguous elements.
@@ -228,7 +231,9 @@ def dense(samples: int, c_in: int, c_out: int) -> Convolution:
 def _after_turning(turned, w, shape, steps):
     """The steps that turn the weights, (groups, taps, kernel, rows, outputs), and then others."""
     blocks, side = strips.turned_blocks(*shape), turn.SIDE[w.itemsize]
-    return [turn.turn_weights.step(len(blocks), turned, w.reshape(-1), blocks, side), *steps]
+    per_task = -(-len(blocks) // geometry.TASKS)
+    tasks = -(-len(blocks) // per_task)
+    return [turn.turn_weights.step(tasks, turned, w.reshape(-1), blocks, per_task, side), *steps]
 
 
 def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, clear=False):
@@ -244,9 +249,46 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
     if not overlap:
         parts, columns_first = geometry.order(x.nbytes, w.nbytes, len(y), len(columns), len(blocks))
     rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], channels)])
+    _check(y, x, w, bias, gate, rows, taps, tables.phases, columns, inner, op)
+    tasks, how = len(y) * len(columns) * parts, (inner, op, parts, columns_first, clear)
+    work = _work(y, tables, columns, inner)
+    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how, multiply_adds=work)]
+
+
+def _bind_turning(arrays, tables, columns, shape, inner, op, join, arena):
+    """The step of `convolve_turning`; shape as for `turned_blocks`."""
+    y, x, w, gate = arrays
+    y, x, gate = (a.reshape(len(a) // join, -1) for a in (y, x, gate))
+    load(y.itemsize)
+    groups, _, _, c_in, _ = shape
+    turns, of_strip, flat, side = strips.turned_blocks(*shape), [], w.reshape(-1), turn.SIDE[w.itemsize]
+    per_strip = len(turns) // (groups * len(strips.strips(c_in)))
+    for i, (first, width) in enumerate((g * c_in + c, n) for g in range(groups) for c, n in strips.strips(c_in)):
+        mine = np.flatnonzero((columns[:, 0] >= first) & (columns[:, 0] < first + width))
+        of_strip.append((i * per_strip, per_strip, mine[0], len(mine)))
+    of_strip = np.array(of_strip, np.int64)
+    tasks = min(len(of_strip), geometry.TASKS)
+    scratch = arena.scratch((tasks, min(c_in, strips.STRIP) * w.size // (groups * c_in)))
+    blocks = geometry.blocks(tables.phases, tables.rows, columns)
+    rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], c_in)])
+    _check(y, x, flat, flat, gate, rows, taps, tables.phases, columns, inner, op)
+    given = y, x, flat, scratch, gate, rows, taps, blocks, columns, turns, of_strip, inner, op, side
+    work = max(_work(y, tables, columns, inner), 4 * flat.size)  # turning takes longer than to multiply with one pixel
+    return [turn.convolve_turning.step(len(scratch), *given, multiply_adds=work)]
+
+
+def _work(y, tables, columns, inner):
+    """Multiplications with an addition, about: the last block of columns tells how many channels there are."""
+    return (
+        len(y) * sum(count * taps for _, count, _, taps in tables.phases) * inner * int(columns[-1, 0] + columns[-1, 2])
+    )
+
+
+def _check(y, x, w, bias, gate, rows, taps, phases, columns, inner, op):
+    """Whether all that the tables say lies inside the arrays."""
     last = geometry.reach(columns, y.itemsize)
     check_bounds("bias", bias.size, (columns[:, 0] + last) * (op in BIASED))
-    for first, count, tap, n_taps in tables.phases:
+    for first, count, tap, n_taps in phases:
         at, by = rows[:, first : first + count], taps[:, tap : tap + n_taps]
         check_bounds("y", y.shape[1], at[1], columns[:, 0] + last)
         check_bounds("gate", gate.shape[1], at[2], (columns[:, 0] + last) * (op in WITH_GATE))
@@ -255,10 +297,6 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
             for i, of_width in enumerate(by[1:]):
                 of = columns[:, 6] == i
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
-    tasks, how = len(y) * len(columns) * parts, (inner, op, parts, columns_first, clear)
-    pixels_times_taps = sum(count * n_taps for _, count, _, n_taps in tables.phases)
-    work = len(y) * pixels_times_taps * inner * int(last[-1] + 1 + columns[-1, 0])
-    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how, multiply_adds=work)]
 
 
 def _window_groups(axes, border):
