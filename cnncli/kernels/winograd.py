@@ -36,64 +36,102 @@ def transform_weights(u, w, parts, lanes, flip):
             )
 
 
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _inputs(v, x, first, many, tiles, rows, steps, sizes):
+    """The transforms of `many` tiles of x from the `first` one, to the address v."""
+    c_in, v_plane, _, lanes = sizes
+    size = x.itemsize
+    for i in range(many):
+        n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
+        corner, top, bottom, left, right, _, _, _, _ = tiles[t]
+        of, to = x.ctypes.data + size * (n * x.shape[1] + corner), v + size * rows[0, i]
+        for c in range(0, c_in, lanes):
+            input_tile(x, (to + size * c, v_plane), (of + size * c, steps[0], steps[1]), (top, bottom), (left, right))
+
+
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _products(m, v, u, plane, cuts, column, rows, sizes):
+    """One plane of products, to the address m, for one strip of outputs; cuts: (first row, rows)."""
+    c_in, v_plane, m_plane, _ = sizes
+    _, kind, tail, _, w_offset, width, _ = column
+    size, table = u.itemsize, rows.ctypes.data
+    for cut in range(cuts.shape[0]):
+        row, count = cuts[cut]
+        if count:
+            tile(
+                u,
+                variant(kind, 0, count),
+                (v + size * plane * v_plane, table + 8 * row, table, 1),
+                (u.ctypes.data + size * (w_offset + plane * c_in * width), table, width),
+                (1, c_in),
+                (m + size * plane * m_plane, table + 8 * (rows.shape[1] + row), tail),
+                (m, m, table, STORE),
+            )
+
+
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, op):
+    """The transforms of the products at the address m into `many` tiles of y from the `first` one."""
+    _, _, m_plane, lanes = sizes
+    channel, kind, tail, _, _, _, _ = column
+    size, channels = y.itemsize, tail + (lanes if kind == WIDE else 0)
+    for i in range(many):
+        n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
+        _, _, _, _, _, at_y, at_gate, high, wide = tiles[t]
+        y_here = y.ctypes.data + size * (n * y.shape[1] + at_y + channel)
+        gate_here = gate.ctypes.data + size * (n * gate.shape[1] + at_gate + channel)
+        for c in range(0, channels, lanes):
+            output_tile(
+                y,
+                (m + size * (rows[1, i] + c), m_plane),
+                (y_here + size * c, steps[2], steps[3]),
+                (gate_here + size * c, steps[4], steps[5]),
+                (high, wide, channels - c),
+                (bias.ctypes.data + size * (channel + c), op),
+            )
+
+
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
-    """y = op(convolution of x by the weights whose transform is u), a block of tiles a task.
+def convolve_blocks(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
+    """y = op(convolution of x by the weights whose transform is u): a task does everything for a block of tiles.
 
     tiles: for each tile of an image (its corner in x, rows first and behind the last, columns likewise, its place in y,
     in gate, its rows, its columns). cuts (2, C, 2): the (first row, rows) of a block, and of the last one. columns: as
-    `strips.columns` says. rows (2, R): offsets of the rows of transformed inputs and of products. steps: between rows
-    and columns of pixels in x, in y, in gate. sizes: (tiles a block, channels, elements of a plane of inputs, all
-    inputs, of a plane of products, lanes).
+    `strips.columns` says. rows (2, R): offsets of the rows of transformed inputs and of products, a row a tile of the
+    block. steps: between rows and columns of pixels in x, in y, in gate. sizes: (channels, elements of a plane of
+    inputs, of a plane of products, lanes). scratch: memory for each thread.
     """
-    per_block, c_in, v_plane, m_start, m_plane, lanes = sizes
-    x_row, x_column, y_row, y_column, gate_row, gate_column = steps
-    size, total = y.itemsize, y.shape[0] * tiles.shape[0]
+    size, total, per_block = y.itemsize, y.shape[0] * tiles.shape[0], rows.shape[1]
     n_blocks = (total + per_block - 1) // per_block
     for block in prange(n_blocks):
         v = scratch.ctypes.data + size * scratch.shape[1] * get_thread_id()
-        m = v + size * m_start
-        start = block * per_block
-        many = min(per_block, total - start)
-        for i in range(many):
-            n, t = (start + i) // tiles.shape[0], (start + i) % tiles.shape[0]
-            corner, top, bottom, left, right, _, _, _, _ = tiles[t]
-            of = x.ctypes.data + size * (n * x.shape[1] + corner)
-            to = v + size * rows[0, i]
-            for c in range(0, c_in, lanes):
-                input_tile(y, (to + size * c, v_plane), (of + size * c, x_row, x_column), (top, bottom), (left, right))
+        m = v + size * PLANES * sizes[1]
+        first = block * per_block
+        many = min(per_block, total - first)
+        _inputs(v, x, first, many, tiles, rows, steps, sizes)
         for column in range(columns.shape[0]):
-            first, kind, tail, _, w_offset, width, _ = columns[column]
-            b = u.ctypes.data + size * w_offset
-            for k in range(PLANES):
-                for cut in range(cuts.shape[1]):
-                    row, count = cuts[1 if block == n_blocks - 1 else 0, cut]
-                    if count:
-                        tile(
-                            y,
-                            variant(kind, 0, count),
-                            (v + size * k * v_plane, rows.ctypes.data + 8 * row, rows.ctypes.data, 1),
-                            (b + size * k * c_in * width, rows.ctypes.data, width),
-                            (1, c_in),
-                            (m + size * k * m_plane, rows.ctypes.data + 8 * (rows.shape[1] + row), tail),
-                            (m, m, rows.ctypes.data, STORE),
-                        )
-            channels = tail + (lanes if kind == WIDE else 0)
-            for i in range(many):
-                n, t = (start + i) // tiles.shape[0], (start + i) % tiles.shape[0]
-                _, _, _, _, _, at_y, at_gate, high, wide = tiles[t]
-                y_here = y.ctypes.data + size * (n * y.shape[1] + at_y + first)
-                gate_here = gate.ctypes.data + size * (n * gate.shape[1] + at_gate + first)
-                of = m + size * rows[1, i]
-                for c in range(0, channels, lanes):
-                    output_tile(
-                        y,
-                        (of + size * c, m_plane),
-                        (y_here + size * c, y_row, y_column),
-                        (gate_here + size * c, gate_row, gate_column),
-                        (high, wide, channels - c),
-                        (bias.ctypes.data + size * (first + c), op),
-                    )
+            for plane in range(PLANES):
+                _products(m, v, u, plane, cuts[1 if many < per_block else 0], columns[column], rows, sizes)
+            _outputs(y, gate, bias, m, first, many, tiles, columns[column], rows, steps, sizes, op)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def convolve_planes(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
+    """The same, for all tiles at once in three passes: a task of the second does a plane of products for a strip.
+
+    It reads each transformed weight once, where `convolve_blocks` reads all for every block.
+    """
+    size, total, many = y.itemsize, y.shape[0] * tiles.shape[0], columns.shape[0]
+    v, m = scratch.ctypes.data, scratch.ctypes.data + size * PLANES * sizes[1]
+    for i in prange(total):
+        _inputs(v + size * rows[0, i], x, i, 1, tiles, rows, steps, sizes)
+    for i in prange(PLANES * many):
+        column = columns[i % many]
+        _products(m + size * column[0], v, u, i // many, cuts[0], column, rows, sizes)
+    for i in prange(total):
+        for c in range(many):
+            of = m + size * (columns[c, 0] + rows[1, i])
+            _outputs(y, gate, bias, of, i, 1, tiles, columns[c], rows, steps, sizes, op)
 
 
 def _axis_tiles(axis: Axis):
@@ -116,53 +154,71 @@ def _tiles(axes, x, y, gate):
     return np.ascontiguousarray(np.stack([corner, *ranges, *places, *grid(high, wide)], 1))
 
 
-def _block(c_in, itemsize):
-    """Tiles of a task: as many as the cache holds, in whole register tiles."""
-    rows = MOST_ROWS[WIDE]
-    return max(1, CACHE // (PLANES * itemsize * (c_in + strips.STRIP)) // rows) * rows
-
-
-def _plan(y: Buffer, x: Buffer, u, bias, op, gate: Buffer | None, axes, c_in, c_out, arena):
-    """The call of `convolve` along the axes of height and width."""
-    load(y.array.itemsize)
-    itemsize, vector, gate = y.array.itemsize, lanes(SINGLE, y.array.itemsize), gate or y
-    tiles = _tiles(axes, x.layout, y.layout, gate.layout)
-    total = len(tiles) * len(y.array)
-    per_block = min(_block(c_in, itemsize), total)
-    columns = strips.columns(c_out, 1, 0, PLANES * c_in, itemsize)
-    v_row, m_row = -(-c_in // vector) * vector, 2 * vector
-    v_plane, m_plane = per_block * v_row + vector, per_block * m_row + vector
-    rows = np.stack([np.arange(per_block) * v_row, np.arange(per_block) * m_row])
-    scratch = arena.scratch((config.NUMBA_NUM_THREADS, PLANES * (v_plane + m_plane)))
+def _cuts(count, columns):
+    """The (first row, rows) of `count` rows of tiles in register tiles."""
     kinds = set(columns[:, 1].tolist())
-    most, vectors = min(MOST_ROWS[kind] for kind in kinds), 2 if WIDE in kinds else 1
-    both = [geometry.split(n, most, vectors) for n in (per_block, (total - 1) % per_block + 1)]
-    cuts = np.zeros((2, max(map(len, both)), 2), np.int64)
-    for i, cut in enumerate(both):
-        cuts[i, : len(cut), 1] = cut
-        cuts[i, 1 : len(cut), 0] = np.cumsum(cut)[:-1]
-    steps = tuple(step for b in (x, y, gate) for step in b.layout.strides[1:])
-    sizes = per_block, c_in, v_plane, PLANES * v_plane, m_plane, vector
-    arrays = y.array, x.array, u, bias, gate.array
-    return lambda: convolve(*arrays, scratch, tiles, cuts, columns, rows, steps, sizes, op)
+    sizes = geometry.split(count, min(MOST_ROWS[kind] for kind in kinds), 2 if WIDE in kinds else 1)
+    return np.stack([np.cumsum((0, *sizes[:-1])), sizes], 1)
 
 
-def _plan_weights(u, w, rows, c_out, flip):
-    """The call of `transform_weights` for weights of `rows` inputs."""
-    vector, parts = lanes(SINGLE, w.itemsize), []
-    for first, width in strips.strips(c_out):
-        plane, each = rows * width, 64 * vector
-        parts += [
-            (first * rows * TAPS * TAPS, first * rows * PLANES, plane, start, min(plane, start + each))
-            for start in range(0, plane, each)
-        ]
-    parts = np.array(parts, np.int64)
-    return lambda: transform_weights(u, w, parts, vector, flip)
+def _block(c_in, total, itemsize):
+    """Tiles of a task: as many as the cache holds, in whole register tiles; blocks of about the same size."""
+    rows = MOST_ROWS[WIDE]
+    most = max(1, CACHE // (PLANES * itemsize * (c_in + strips.STRIP)) // rows) * rows
+    blocks = -(-total // most)
+    if blocks > 1:
+        blocks += blocks % 2
+    return min(most, -(-total // blocks // rows) * rows)
+
+
+SPREAD = False
+
+class Winograd:
+    """One convolution bound to its arrays, along the axes of height and width: `transform` the weights, then `run`."""
+
+    def __init__(self, axes, c_in: int, c_out: int, y: Buffer, x: Buffer, gate: Buffer | None = None):
+        load(y.array.itemsize)
+        self.arrays, itemsize = (y.array, x.array, (gate or y).array), y.array.itemsize
+        buffers, self.vector, self.c_in, self.c_out = (x, y, gate or y), lanes(SINGLE, itemsize), c_in, c_out
+        self.tiles = _tiles(axes, *(b.layout for b in buffers))
+        self.steps = tuple(step for b in buffers for step in b.layout.strides[1:])
+        self.columns = strips.columns(c_out, 1, 0, PLANES * c_in, itemsize)
+        total = len(self.tiles) * len(y.array)
+        self.spread = SPREAD
+        per_block = total if self.spread else min(total, _block(c_in, total, itemsize))
+        v_row = -(-c_in // self.vector) * self.vector
+        m_row = -(-c_out // strips.STRIP) * strips.STRIP if self.spread else 2 * self.vector
+        self.rows = np.stack([np.arange(per_block) * v_row, np.arange(per_block) * m_row])
+        # planes an odd number of lines apart: side by side in the cache's sets
+        planes = [(n | 1) * self.vector for n in (per_block * v_row // self.vector, per_block * m_row // self.vector)]
+        self.sizes = c_in, *planes, self.vector
+        both = [_cuts(n, self.columns) for n in (per_block, total % per_block or per_block)]
+        self.cuts = np.zeros((2, max(map(len, both)), 2), np.int64)
+        for of_block, cuts in zip(self.cuts, both, strict=True):
+            of_block[: len(cuts)] = cuts
+        self.scratch_shape = 1 if self.spread else config.NUMBA_NUM_THREADS, PLANES * sum(planes)
+
+    def transform(self, u, w, flip):
+        """The call that transforms w, (3, 3, c_in, c_out) in strips, into u."""
+        parts, each = [], 64 * self.vector
+        for first, width in strips.strips(self.c_out):
+            plane = self.c_in * width
+            at = first * self.c_in * TAPS * TAPS, first * self.c_in * PLANES, plane
+            parts += [(*at, start, min(plane, start + each)) for start in range(0, plane, each)]
+        parts = np.array(parts, np.int64)
+        return lambda: transform_weights(u, w, parts, self.vector, flip)
+
+    def run(self, u, bias, op, scratch):
+        """The call that convolves by the weights whose transform is u."""
+        y, x, gate = self.arrays
+        kernel = convolve_planes if self.spread else convolve_blocks
+        tables = self.tiles, self.cuts, self.columns, self.rows, self.steps, self.sizes
+        return lambda: kernel(y, x, u, bias, gate, scratch, *tables, op)
 
 
 def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, other: Buffer | None = None):
     """(the call that transforms the weights, the call that convolves)."""
     c_in, c_out = convolution.c_in, convolution.c_out
     u = arena.take((PLANES * c_in * c_out,))
-    prepare = _plan_weights(u, w.reshape(-1), c_in, c_out, 0)
-    return prepare, _plan(y, x, u, bias, op, other, convolution.axes[1:], c_in, c_out, arena)
+    bound = Winograd(convolution.axes[1:], c_in, c_out, y, x, other)
+    return bound.transform(u, w.reshape(-1), 0), bound.run(u, bias, op, arena.take(bound.scratch_shape))
