@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from cnncli.kernels import conv, geometry, strips, turn
+from cnncli.kernels import conv, geometry, strips, turn, winograd
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
 from cnncli.kernels.tile import (
@@ -34,9 +34,15 @@ FEW_ROWS = 14  # rows of the weight gradient's tile: with fewer in a row of the 
 
 
 class Convolution:
-    """The shapes of one: three axes, channels, groups. Weights are (groups, KD, KH, KW, in, out) of one group."""
+    """The shapes of one: three axes, channels, groups. Weights are (groups, KD, KH, KW, in, out) of one group.
 
-    def __init__(self, axes: tuple[Axis, Axis, Axis], c_in: int, c_out: int, groups: int = 1):
+    `algorithm` is "direct", "winograd", which raises ValueError where it cannot be done, or "auto", the faster of them.
+    """
+
+    def __init__(self, axes: tuple[Axis, Axis, Axis], c_in: int, c_out: int, groups: int = 1, algorithm: str = "auto"):
+        if algorithm == "winograd" and (reason := winograd.refusal(axes, groups)):
+            raise ValueError(f"its algorithm cannot be winograd: {reason}")
+        self.algorithm = algorithm
         self.axes, self.c_in, self.c_out, self.groups = axes, c_in, c_out, groups
         self.kernel = tuple(axis.kernel for axis in axes)
         self.weight_shape = (groups, *self.kernel, c_in // groups, c_out // groups)
@@ -62,6 +68,12 @@ class Convolution:
             return ((0, 0),) * 3
         return ((0, 0), (0, 0), (max(0, kernel - 1 - before), max(0, size - 1 + before - (out - 1))))
 
+    def by_winograd(self, images: int, training: bool) -> bool:
+        """Whether forward pass and data gradient of so many images go by Winograd's algorithm."""
+        if self.algorithm != "auto":
+            return self.algorithm == "winograd"
+        return winograd.wins(self.axes, self.c_in, self.c_out, self.groups, images, training)
+
     @property
     def _window(self):
         """Elements of an output's window in its group: the rows of the weights."""
@@ -78,11 +90,15 @@ class Convolution:
         taps = np.arange(1 if i == 2 and self.merged else axis.kernel)
         return [Group(np.arange(axis.out), starts, taps, taps * axis.dilation)]
 
-    def plan_forward(self, y: Buffer, x: Buffer, w, bias, op, other: Buffer | None = None):
+    def plan_forward(self, y: Buffer, x: Buffer, w, bias, op, other: Buffer | None = None, arena=None, prepared=None):
         """y = op(convolution of x by w): the call. `bias` (c_out,) is read by all ops but STORE and ACCUMULATE.
 
-        ADD and ADD_RELU add `other`, of y's shape, which may be y itself.
+        ADD and ADD_RELU add `other`, of y's shape, which may be y itself. `prepared`, a list, takes what is to be
+        called after each change of w; without one, every call does all itself.
         """
+        if self.by_winograd(len(y.array), prepared is None):
+            arena = arena or Arena(w.dtype)
+            return winograd.plan_forward(self, y, x, w, bias, op, arena, other, prepared)
         c_in, c_out = self.weight_shape[4:]
         has_border = [any(both) for both in self.border]
         groups = [
@@ -104,6 +120,8 @@ class Convolution:
         ACCUMULATE adds to what dx holds; GATE and ACCUMULATE_GATE keep the result where `gate`, of dx's shape, is
         positive.
         """
+        if self.by_winograd(len(dx.array), training=True):
+            return winograd.plan_data_gradient(self, dx, dy, w, arena, op, gate)
         if op in (STORE, ACCUMULATE) and self._scatters(w.itemsize):
             return self._plan_scatter(dx, dy, w, arena, clear=op == STORE)
         c_in, c_out = self.weight_shape[4:]

@@ -89,7 +89,7 @@ def _both_ways(v, line, square):
 
 
 def _inside(v, side, rows, columns, mask):
-    """A call that gives the mask of a place: `mask` if it lies in both ranges (first, behind the last), else nothing."""
+    """A call that gives the mask of a place: `mask` in both ranges (first, behind the last), elsewhere nothing."""
     within = [
         [
             v.builder.and_(

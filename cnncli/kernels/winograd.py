@@ -5,16 +5,16 @@ outputs multiplies them by the transformed weights and transforms the products b
 core's cache. Weights are transformed by a call of their own, as often as they change.
 """
 
+import math
+
 import numpy as np
 from numba import config, get_thread_id, njit, prange
 
 from cnncli.kernels import geometry, strips, turn
-from cnncli.kernels.buffer import Arena, Buffer
+from cnncli.kernels.buffer import ALIGNMENT, Arena, Buffer
 from cnncli.kernels.geometry import Axis, check_bounds
-from cnncli.kernels.tile import MOST_ROWS, SINGLE, STORE, TABLE, WIDE, WITH_GATE, BIASED, lanes, load, tile, variant
+from cnncli.kernels.tile import BIASED, MOST_ROWS, SINGLE, STORE, TABLE, WIDE, lanes, load, tile, variant
 from cnncli.kernels.transforms import IN, OUT, PLANES, TAPS, input_tile, output_tile, weight_tile
-
-CACHE = 1 << 20  # bytes of transformed inputs and products of a block: half of what lies beside a core, weights the rest
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
@@ -60,7 +60,7 @@ def _products(m, v, u, plane, cuts, column, rows, sizes):
         if count:
             tile(
                 u,
-                variant(kind, 0, count),
+                variant(kind, TABLE, count),
                 (v + size * plane * v_plane, table + 8 * row, table, 1),
                 (u.ctypes.data + size * (w_offset + plane * c_in * width), table, width),
                 (1, c_in),
@@ -92,7 +92,7 @@ def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, o
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve_blocks(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
+def convolve(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
     """y = op(convolution of x by the weights whose transform is u): a task does everything for a block of tiles.
 
     tiles: for each tile of an image (its corner in x, rows first and behind the last, columns likewise, its place in y,
@@ -115,23 +115,22 @@ def convolve_blocks(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, st
             _outputs(y, gate, bias, m, first, many, tiles, columns[column], rows, steps, sizes, op)
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve_planes(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
-    """The same, for all tiles at once in three passes: a task of the second does a plane of products for a strip.
+def refusal(axes, groups: int) -> str:
+    """Why a convolution cannot go this way; empty if it can."""
+    depth, *plane = axes
+    if (depth.size, depth.kernel) != (1, 1) or any(axis.kernel != TAPS for axis in plane):
+        return "it is for kernels of 3x3 in two dimensions"
+    if any(axis.stride != 1 or axis.dilation != 1 for axis in plane):
+        return "it is for a stride and a dilation of 1"
+    return "it is for one group" if groups != 1 else ""
 
-    It reads each transformed weight once, where `convolve_blocks` reads all for every block.
-    """
-    size, total, many = y.itemsize, y.shape[0] * tiles.shape[0], columns.shape[0]
-    v, m = scratch.ctypes.data, scratch.ctypes.data + size * PLANES * sizes[1]
-    for i in prange(total):
-        _inputs(v + size * rows[0, i], x, i, 1, tiles, rows, steps, sizes)
-    for i in prange(PLANES * many):
-        column = columns[i % many]
-        _products(m + size * column[0], v, u, i // many, cuts[0], column, rows, sizes)
-    for i in prange(total):
-        for c in range(many):
-            of = m + size * (columns[c, 0] + rows[1, i])
-            _outputs(y, gate, bias, of, i, 1, tiles, columns[c], rows, steps, sizes, op)
+
+def wins(axes, c_in: int, c_out: int, groups: int, images: int, training: bool) -> bool:
+    """Whether this is faster than the direct convolution."""
+    if refusal(axes, groups) or min(c_in, c_out) < 64:
+        return False
+    tiles = images * math.prod(-(-axis.out // OUT) for axis in axes)
+    return bool(tiles)
 
 
 def _axis_tiles(axis: Axis):
@@ -162,63 +161,103 @@ def _cuts(count, columns):
 
 
 def _block(c_in, total, itemsize):
-    """Tiles of a task: as many as the cache holds, in whole register tiles; blocks of about the same size."""
+    """Tiles of a task, in whole register tiles.
+
+    More tiles read the weights less often, but fewer were faster wherever the weights stay in the last cache: 28 of 64
+    channels and 14 of more, against twice to four times as many, by 0 to 10 %.
+    """
     rows = MOST_ROWS[WIDE]
-    most = max(1, CACHE // (PLANES * itemsize * (c_in + strips.STRIP)) // rows) * rows
-    blocks = -(-total // most)
-    if blocks > 1:
-        blocks += blocks % 2
-    return min(most, -(-total // blocks // rows) * rows)
+    most = max(1, geometry.NEAR // (PLANES * itemsize * (c_in + strips.STRIP)) // rows) * rows
+    return min(total, most if total >= geometry.TASKS * most else rows)
 
-
-SPREAD = False
 
 class Winograd:
-    """One convolution bound to its arrays, along the axes of height and width: `transform` the weights, then `run`."""
+    """A convolution of 3x3 bound to its arrays, along the `axes` of height and width: two calls.
+
+    `memory` (elements of transformed weights, elements of scratch) is what they need.
+    """
 
     def __init__(self, axes, c_in: int, c_out: int, y: Buffer, x: Buffer, gate: Buffer | None = None):
         load(y.array.itemsize)
-        self.arrays, itemsize = (y.array, x.array, (gate or y).array), y.array.itemsize
-        buffers, self.vector, self.c_in, self.c_out = (x, y, gate or y), lanes(SINGLE, itemsize), c_in, c_out
-        self.tiles = _tiles(axes, *(b.layout for b in buffers))
-        self.steps = tuple(step for b in buffers for step in b.layout.strides[1:])
-        self.columns = strips.columns(c_out, 1, 0, PLANES * c_in, itemsize)
-        total = len(self.tiles) * len(y.array)
-        self.spread = SPREAD
-        per_block = total if self.spread else min(total, _block(c_in, total, itemsize))
-        v_row = -(-c_in // self.vector) * self.vector
-        m_row = -(-c_out // strips.STRIP) * strips.STRIP if self.spread else 2 * self.vector
-        self.rows = np.stack([np.arange(per_block) * v_row, np.arange(per_block) * m_row])
-        # planes an odd number of lines apart: side by side in the cache's sets
-        planes = [(n | 1) * self.vector for n in (per_block * v_row // self.vector, per_block * m_row // self.vector)]
-        self.sizes = c_in, *planes, self.vector
-        both = [_cuts(n, self.columns) for n in (per_block, total % per_block or per_block)]
-        self.cuts = np.zeros((2, max(map(len, both)), 2), np.int64)
-        for of_block, cuts in zip(self.cuts, both, strict=True):
-            of_block[: len(cuts)] = cuts
-        self.scratch_shape = 1 if self.spread else config.NUMBA_NUM_THREADS, PLANES * sum(planes)
+        gate, itemsize = gate or y, y.array.itemsize
+        self.arrays, self.c_in, self.c_out = (y.array, x.array, gate.array), c_in, c_out
+        self.vector = vector = lanes(SINGLE, itemsize)
+        tiles = _tiles(axes, x.layout, y.layout, gate.layout)
+        columns = strips.columns(c_out, 1, 0, PLANES * c_in, itemsize)
+        total = len(tiles) * len(y.array)
+        per_block = _block(c_in, total, itemsize)
+        row = -(-c_in // vector) * vector, 2 * vector  # of transformed inputs, of products
+        # planes an odd number of vectors apart: the 36 lie in different sets of the cache
+        planes = [(per_block * elements // vector | 1) * vector for elements in row]
+        both = [_cuts(n, columns) for n in (per_block, total % per_block or per_block)]
+        cuts = np.zeros((2, max(map(len, both)), 2), np.int64)
+        for of_block, found in zip(cuts, both, strict=True):
+            of_block[: len(found)] = found
+        steps = tuple(step for b in (x, y, gate) for step in b.layout.strides[1:])
+        rows = np.arange(per_block) * np.array(row)[:, None]
+        self.tables = tiles, cuts, columns, rows, steps, (c_in, *planes, vector)
+        self.scratch = config.NUMBA_NUM_THREADS, PLANES * sum(planes)
+        self.memory = PLANES * c_in * c_out, math.prod(self.scratch)
+        for what, buffer, channels in (("x", x, c_in), ("y", y, c_out), ("gate", gate, c_out)):
+            corners = (buffer.layout.place(0, h, w) for h in (0, buffer.size[1] - 1) for w in (0, buffer.size[2] - 1))
+            check_bounds(what, buffer.array.shape[1], np.array(list(corners)), np.array([0, channels - 1]))
 
-    def transform(self, u, w, flip):
+    def transform(self, u, w, flip=0):
         """The call that transforms w, (3, 3, c_in, c_out) in strips, into u."""
         parts, each = [], 64 * self.vector
         for first, width in strips.strips(self.c_out):
             plane = self.c_in * width
-            at = first * self.c_in * TAPS * TAPS, first * self.c_in * PLANES, plane
-            parts += [(*at, start, min(plane, start + each)) for start in range(0, plane, each)]
+            place = first * self.c_in * TAPS * TAPS, first * self.c_in * PLANES, plane
+            parts += [(*place, start, min(plane, start + each)) for start in range(0, plane, each)]
+        check_bounds("w", w.size, self.c_in * self.c_out * TAPS * TAPS - 1)
+        check_bounds("u", u.size, self.memory[0] - 1)
         parts = np.array(parts, np.int64)
         return lambda: transform_weights(u, w, parts, self.vector, flip)
 
     def run(self, u, bias, op, scratch):
         """The call that convolves by the weights whose transform is u."""
-        y, x, gate = self.arrays
-        kernel = convolve_planes if self.spread else convolve_blocks
-        tables = self.tiles, self.cuts, self.columns, self.rows, self.steps, self.sizes
-        return lambda: kernel(y, x, u, bias, gate, scratch, *tables, op)
+        (y, x, gate), scratch = self.arrays, scratch.reshape(self.scratch)
+        check_bounds("bias", bias.size, (self.c_out - 1) * (op in BIASED))
+        return lambda: convolve(y, x, u, bias, gate, scratch, *self.tables, op)
 
 
-def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, other: Buffer | None = None):
-    """(the call that transforms the weights, the call that convolves)."""
+def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, other=None, prepared=None):
+    """As `Convolution.plan_forward`."""
+    bound = Winograd(convolution.axes[1:], convolution.c_in, convolution.c_out, y, x, other)
+    of_weights, of_scratch = bound.memory
+    if prepared is None:
+        u, scratch = _memory(arena, of_weights, of_scratch)
+        return _one_after_the_other(bound.transform(u, w.reshape(-1)), bound.run(u, bias, op, scratch))
+    u = arena.take((of_weights,))
+    prepared.append(bound.transform(u, w.reshape(-1)))
+    return bound.run(u, bias, op, arena.scratch((of_scratch,)))
+
+
+def plan_data_gradient(convolution, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
+    """As `Convolution.plan_data_gradient`: a convolution of dy by the weights turned half a circle and transposed."""
     c_in, c_out = convolution.c_in, convolution.c_out
-    u = arena.take((PLANES * c_in * c_out,))
-    bound = Winograd(convolution.axes[1:], c_in, c_out, y, x, other)
-    return bound.transform(u, w.reshape(-1), 0), bound.run(u, bias, op, arena.take(bound.scratch_shape))
+    axes = [Axis(axis.out, axis.size, TAPS, 1, 1, TAPS - 1 - axis.before) for axis in convolution.axes[1:]]
+    bound = Winograd(axes, c_out, c_in, dx, dy, gate)
+    u, scratch, turned = _memory(arena, *bound.memory, w.size)
+    blocks, side, flat = strips.turned_blocks(1, TAPS, TAPS, c_in, c_out), turn.SIDE[w.itemsize], w.reshape(-1)
+    return _one_after_the_other(
+        lambda: turn.turn_weights(turned, flat, blocks, side),
+        bound.transform(u, turned, flip=1),
+        bound.run(u, turned, op, scratch),
+    )
+
+
+def _memory(arena, *sizes):
+    """Arrays of `sizes` elements, side by side in the arena's scratch."""
+    line = ALIGNMENT // arena.dtype.itemsize
+    ends = np.cumsum([0, *(-(-size // line) * line for size in sizes)])
+    whole = arena.scratch((int(ends[-1]),))
+    return [whole[first : first + size] for first, size in zip(ends[:-1], sizes, strict=True)]
+
+
+def _one_after_the_other(*calls):
+    def run():
+        for call in calls:
+            call()
+
+    return run

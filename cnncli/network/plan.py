@@ -44,7 +44,7 @@ class Plan:
         smoothing = specification.train.label_smoothing if self.training else 0.0
         self._loss = bind_loss(specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing)
         self._ranks = bind_ranks(self.ranks, self.output, self.labels)
-        self._folds: list[Call] = []
+        self._prepared: list[Call] = []
         self._version = -1
         self.forward_calls: list[Step] = []
         self.backward_calls: list[Step] = []
@@ -98,6 +98,7 @@ class Plan:
             relu=stage.relu,
             adds=part is not None and part.adds and not part.through,
             gated=part is not None and part.gated,
+            prepared=None if self.training else self._prepared,
         )
 
     def _fold(self, stage: Stage, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -114,7 +115,7 @@ class Plan:
             np.multiply(of["weight"], by_element, out=weight, casting="same_kind")
             bias[:] = shift + of["bias"] * scale if "bias" in of else shift
 
-        self._folds.append(fold)
+        self._prepared.append(fold)
         return {"weight": weight, "bias": bias}
 
     def draw(self, key: int) -> None:
@@ -132,9 +133,9 @@ class Plan:
 
     def infer(self) -> None:
         """From x to output."""
-        if self._folds and self._version != self._parameters.version:
-            for fold in self._folds:
-                fold()
+        if self._prepared and self._version != self._parameters.version:
+            for call in self._prepared:
+                call()
             self._version = self._parameters.version
         for step in self.forward_calls:
             step.call()
