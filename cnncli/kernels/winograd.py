@@ -92,7 +92,7 @@ def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, o
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
+def convolve_blocks(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
     """y = op(convolution of x by the weights whose transform is u): a task does everything for a block of tiles.
 
     tiles: for each tile of an image (its corner in x, rows first and behind the last, columns likewise, its place in y,
@@ -113,6 +113,25 @@ def convolve(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, si
             for plane in range(PLANES):
                 _products(m, v, u, plane, cuts[1 if many < per_block else 0], columns[column], rows, sizes)
             _outputs(y, gate, bias, m, first, many, tiles, columns[column], rows, steps, sizes, op)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def convolve_planes(y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op):
+    """The same for all tiles as one block, in three passes: each transformed weight is read once.
+
+    A task of the first and of the last pass has a tile, one of the second a plane of products for a strip of outputs.
+    """
+    size, total, many = y.itemsize, y.shape[0] * tiles.shape[0], columns.shape[0]
+    v, m = scratch.ctypes.data, scratch.ctypes.data + size * PLANES * sizes[1]
+    for i in prange(total):
+        _inputs(v + size * rows[0, i], x, i, 1, tiles, rows, steps, sizes)
+    for i in prange(PLANES * many):
+        column = columns[i % many]
+        _products(m + size * column[0], v, u, i // many, cuts[0], column, rows, sizes)
+    for i in prange(total):
+        for c in range(many):
+            of = m + size * (rows[1, i] + columns[c, 0])
+            _outputs(y, gate, bias, of, i, 1, tiles, columns[c], rows, steps, sizes, op)
 
 
 def refusal(axes, groups: int) -> str:
@@ -141,7 +160,7 @@ def _axis_tiles(axis: Axis):
 
 
 def _tiles(axes, x, y, gate):
-    """The table of an image's tiles: see `convolve`."""
+    """The table of an image's tiles: see `convolve_blocks`."""
     (top, *rows, y_top, high), (left, *columns, y_left, wide) = (_axis_tiles(axis) for axis in axes)
 
     def grid(of_rows, of_columns):
@@ -185,8 +204,11 @@ class Winograd:
         tiles = _tiles(axes, x.layout, y.layout, gate.layout)
         columns = strips.columns(c_out, 1, 0, PLANES * c_in, itemsize)
         total = len(tiles) * len(y.array)
-        per_block = _block(c_in, total, itemsize)
-        row = -(-c_in // vector) * vector, 2 * vector  # of transformed inputs, of products
+        # what is larger is moved once: the transformed weights, or the transformed inputs and products
+        in_planes = c_in * c_out >= total * (c_in + c_out)
+        per_block = total if in_planes else _block(c_in, total, itemsize)
+        # of transformed inputs, of products
+        row = -(-c_in // vector) * vector, -(-c_out // strips.STRIP) * strips.STRIP if in_planes else 2 * vector
         # planes an odd number of vectors apart: the 36 lie in different sets of the cache
         planes = [(per_block * elements // vector | 1) * vector for elements in row]
         both = [_cuts(n, columns) for n in (per_block, total % per_block or per_block)]
@@ -196,7 +218,8 @@ class Winograd:
         steps = tuple(step for b in (x, y, gate) for step in b.layout.strides[1:])
         rows = np.arange(per_block) * np.array(row)[:, None]
         self.tables = tiles, cuts, columns, rows, steps, (c_in, *planes, vector)
-        self.scratch = config.NUMBA_NUM_THREADS, PLANES * sum(planes)
+        self.kernel = convolve_planes if in_planes else convolve_blocks
+        self.scratch = 1 if in_planes else config.NUMBA_NUM_THREADS, PLANES * sum(planes)
         self.memory = PLANES * c_in * c_out, math.prod(self.scratch)
         for what, buffer, channels in (("x", x, c_in), ("y", y, c_out), ("gate", gate, c_out)):
             corners = (buffer.layout.place(0, h, w) for h in (0, buffer.size[1] - 1) for w in (0, buffer.size[2] - 1))
@@ -218,7 +241,7 @@ class Winograd:
         """The call that convolves by the weights whose transform is u."""
         (y, x, gate), scratch = self.arrays, scratch.reshape(self.scratch)
         check_bounds("bias", bias.size, (self.c_out - 1) * (op in BIASED))
-        return lambda: convolve(y, x, u, bias, gate, scratch, *self.tables, op)
+        return lambda: self.kernel(y, x, u, bias, gate, scratch, *self.tables, op)
 
 
 def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, other=None, prepared=None):
