@@ -171,7 +171,8 @@ NETWORKS = {
     "residual_read_flat_and_not": (
         3,
         [3, 3],
-        f"{CONV}|relu|residual: {{main: [{CONV}, relu, flatten, dense: 5], shortcut: [flatten, dense: 5]}}|relu|dense: 3",
+        f"{CONV}|relu|residual: {{main: [{CONV}, relu, flatten, dense: 5], shortcut: [flatten, dense: 5]}}|relu|"
+        "dense: 3",
     ),
     "residual_of_dense": (
         2,
@@ -194,16 +195,16 @@ NETWORKS = {
     "residual_norm": (
         2,
         [5, 5],
-        f"{CONV}|batch_norm|relu|residual: {{main: [{BLOCK}]}}|relu|residual: {{main: [{BLOCK}]}}|relu|residual: {{main:"
-        " [conv: {filters: 6, stride: 2, padding: 1, bias: false}, batch_norm, relu, conv: {filters: 6, padding: 1}, "
+        f"{CONV}|batch_norm|relu|residual: {{main: [{BLOCK}]}}|relu|residual: {{main: [{BLOCK}]}}|relu|residual: "
+        "{main: [conv: {filters: 6, stride: 2, padding: 1, bias: false}, batch_norm, relu, conv: {filters: 6, padding: 1}, "
         "batch_norm], shortcut: [conv: {filters: 6, kernel: 1, stride: 2, bias: false}, batch_norm]}|relu|flatten|"
         "dense: 3",
     ),
     "residual_norm_first": (  # He et al. 2016, "Identity Mappings in Deep Residual Networks"
         2,
         [4, 4],
-        f"{CONV}|residual: {{main: [batch_norm, relu, {CONV}, batch_norm, relu, {CONV}]}}|residual: {{main: [batch_norm, "
-        f"relu, {CONV}]}}|batch_norm|relu|flatten|dense: 3",
+        f"{CONV}|residual: {{main: [batch_norm, relu, {CONV}, batch_norm, relu, {CONV}]}}|residual: {{main: "
+        f"[batch_norm, relu, {CONV}]}}|batch_norm|relu|flatten|dense: 3",
     ),
     "residual_norm_alone": (2, [4, 4], f"{CONV}|relu|residual: {{main: [batch_norm]}}|relu|flatten|dense: 3"),
 }
