@@ -12,7 +12,7 @@ from cases import DEFINITIONS, Case
 
 from cnncli import spec
 from cnncli.errors import SpecificationError
-from cnncli.kernels import optimizers, set_threads
+from cnncli.kernels import set_threads
 from cnncli.network import Network, stages
 from cnncli.training.optimizers import Optimizer
 
@@ -132,15 +132,15 @@ def test_inference_is_the_composition_of_its_layers(name):
     assert [a != b for a, b in itertools.pairwise(found)] == [bool(parameters.counted), learns, learns]
 
 
-def optimize(kernel, network, slots, step):
-    """One update by one of the kernels, with everything that it can do."""
-    p = network.parameters
-    if kernel == "sgd":
-        optimizers.sgd(p.values, p.gradients, slots[0], 0.05, 0.9, True, 0.01, False, p.decayed)
-    elif kernel == "adam":
-        optimizers.adam(p.values, p.gradients, *slots, 0.01, 0.9, 0.99, 1e-8, step, 0.01, True, p.decayed)
-    else:
-        optimizers.rmsprop(p.values, p.gradients, *slots, 0.01, 0.9, 0.5, 1e-8, 0.01, p.decayed)
+OPTIMIZERS = {  # with everything that they can do
+    "sgd": spec.Sgd(nesterov=True, weight_decay=0.01),
+    "adam": spec.AdamW(betas=[0.9, 0.99]),
+    "rmsprop": spec.RmsProp(alpha=0.9, momentum=0.5, weight_decay=0.01),
+}
+
+
+def optimizer(kind, network):
+    return Optimizer(OPTIMIZERS[kind], network.parameters, network.arena)
 
 
 def trained(name, kernel, count):
@@ -148,13 +148,20 @@ def trained(name, kernel, count):
     set_threads(count)
     network = networks.network(name, label_smoothing=0.1)
     plan, digest = network.plan(33, True), hashlib.sha256()
-    slots = [network.arena.take(network.parameters.values.shape) for _ in range(2)]
+    rule = optimizer(kernel, network)
     for step in range(1, 6):
         networks.filled(plan, step)
         plan.forward()
         plan.backward()
-        optimize(kernel, network, slots, step)
-        arrays = (plan.output, plan.losses, plan.ranks, plan.doutput, network.parameters.gradients, *slots)
+        rule.update(0.02)
+        arrays = (
+            plan.output,
+            plan.losses,
+            plan.ranks,
+            plan.doutput,
+            network.parameters.gradients,
+            *rule.slots.values(),
+        )
         for array in (*arrays, network.parameters.values, network.parameters.state):
             digest.update(np.ascontiguousarray(array).tobytes())
     assert np.isfinite(network.parameters.values).all()
@@ -173,13 +180,12 @@ def test_training_has_the_same_bits_for_any_number_of_threads(name, kernel):
 def test_training_learns():
     """The loss of one batch falls: the gradient points the right way and the optimiser follows it."""
     network = networks.network("lenet")
-    plan, slots = networks.filled(network.plan(16, True)), np.zeros((2, *network.parameters.values.shape), np.float32)
-    losses = []
-    for step in range(1, 61):
+    plan, rule, losses = networks.filled(network.plan(16, True)), optimizer("adam", network), []
+    for _ in range(60):
         plan.forward()
         losses.append(plan.losses.mean())
         plan.backward()
-        optimize("adam", network, slots, step)
+        rule.update(0.01)
     assert losses[-1] < 0.2 * losses[0]
 
 
