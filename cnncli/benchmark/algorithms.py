@@ -74,7 +74,7 @@ def matrix(item: Item, weights: np.ndarray) -> Matrix:
     columns = taps(item)
     values = np.broadcast_to(weights, columns.shape).reshape(-1)
     columns = columns.reshape(-1)
-    rows = item.layer.output_shape(item.shape).elements
+    rows = item.output.elements
     inside = columns >= 0
     counts = inside.reshape(rows, -1).sum(1)
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -88,7 +88,7 @@ def counts(item: Item) -> dict[str, tuple[int, int]]:
     entries of a matrix. A row of n numbers takes n multiplications and n - 1 additions.
     """
     layer, shape, images = item.layer, item.shape, item.batch
-    output = layer.output_shape(shape)
+    output = item.output
     weights = sum(math.prod(parameter.shape) for parameter in layer.parameters(shape).values())
     window = weights // layer.filters
     pixels = images * output.elements // layer.filters

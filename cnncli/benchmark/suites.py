@@ -47,6 +47,10 @@ class Item:
     batch: int
 
     @property
+    def output(self) -> Shape:
+        return self.layer.output_shape(self.shape)
+
+    @property
     def first(self) -> bool:
         return self.shape.channels <= 3
 

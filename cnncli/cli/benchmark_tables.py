@@ -11,6 +11,12 @@ LEAST = (
 )
 
 
+ALGORITHMS = """
+stored floats: the weights, the windows that im2col makes of the input, the entries of a matrix (a sparse one holds as
+many column numbers besides). operations: multiplications, and one addition fewer for each output. A matrix without a
+time is too large to be built. Edge detection: Goodfellow, Bengio and Courville 2016, figure 9.6."""
+
+
 def print_machine(limits: dict) -> None:
     """What the machine can do."""
     bits, size = limits["vector_bits"], limits["bandwidth_bytes"] / 2**20
@@ -150,12 +156,7 @@ def print_algorithms(results: list[dict]) -> None:
             ]
             heads = ["", "stored floats", "operations", "ms", "quartiles"]
             options.print_table(heads, rows, right=(1, 2, 3, 4))
-    click.echo(
-        "\nstored floats: the weights, the windows that im2col makes of the input, the entries of a matrix (a sparse one\n"
-        "holds as many column numbers besides). operations: multiplications, and one addition fewer for each output. "
-        "A matrix without\na time is too large to be built. Edge detection: Goodfellow, Bengio and Courville 2016, "
-        "figure 9.6."
-    )
+    click.echo(ALGORITHMS)
 
 
 def _time(row):

@@ -51,6 +51,11 @@ def avg_pool(layer):
     return pool(layer, "AvgPool", 0.0, count_include_pad=layer["count_padding"])
 
 
+def batch_norm(layer):
+    kind = getattr(nn, f"BatchNorm{max(1, len(layer['input']) - 1)}d")
+    return kind(layer["input"][0], layer["eps"], layer["momentum"])
+
+
 def global_avg_pool(layer):
     average = getattr(nn, f"AdaptiveAvgPool{len(layer['input']) - 1}d")(1)
     return nn.Sequential(average, nn.Flatten()) if len(layer["output"]) == 1 else average
@@ -64,7 +69,7 @@ MODULES = {
     "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf")),
     "avg_pool": avg_pool,
     "global_avg_pool": global_avg_pool,
-    "batch_norm": lambda layer: getattr(nn, f"BatchNorm{max(1, len(layer['input']) - 1)}d")(layer["input"][0]),
+    "batch_norm": batch_norm,
     "residual": Residual,
     "dropout": lambda layer: nn.Dropout(layer["rate"]),
     "relu": lambda layer: nn.ReLU(),
