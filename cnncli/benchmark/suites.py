@@ -61,7 +61,8 @@ def suite(name: str, batch: int | None = None) -> list[Item]:
     return [parse(part.strip(), batch or usual) for part in text.split(",")]
 
 
-PATTERN = re.compile(r"(\d+)x(\d+)>(\d+) (\d+)(?:/(\d+))?( p0)?( dw)?")
+NUMBER = r"([1-9]\d{0,4})"
+PATTERN = re.compile(rf"{NUMBER}x{NUMBER}>{NUMBER} {NUMBER}(?:/{NUMBER})?( p0)?( dw)?")
 
 
 def parse(text: str, batch: int) -> Item:
