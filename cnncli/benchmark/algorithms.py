@@ -12,6 +12,7 @@ import numpy as np
 from cnncli.benchmark import convolutions, programs
 from cnncli.benchmark.suites import Item
 from cnncli.kernels import sparse
+from cnncli.kernels.program import Program
 from cnncli.layers import Shape
 from cnncli.layers.conv import Conv
 
@@ -119,7 +120,7 @@ def tasks(item: Item, integers: bool = False) -> tuple[dict, dict[str, np.ndarra
     found = {DIRECT: bound.tasks["forward"], IM2COL: im2col(item, x, weights, y[IM2COL])}
     if entries(item) <= MOST_ENTRIES:
         m = matrix(item, weights)
-        found[SPARSE] = lambda: sparse.multiply(y[SPARSE], x, m.starts, m.columns, m.values)
+        found[SPARSE] = Program([sparse.multiply(y[SPARSE], x, m.starts, m.columns, m.values)])
         if math.prod(m.shape) <= MOST_ENTRIES:
             transposed = m.dense().T
             found[DENSE] = lambda: np.matmul(x, transposed, out=y[DENSE])

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnncli.kernels.buffer import Arena, Buffer, new_buffer
+from cnncli.kernels.program import Program
 from cnncli.layers import Layer, Shape
-from cnncli.layers.base import NO_BORDER, Binding, Call
+from cnncli.layers.base import NO_BORDER, Binding
 from cnncli.layers.conv import Conv
 
 FLOAT = 4  # bytes
@@ -20,7 +21,7 @@ class Bound:
     x: Buffer
     y: Buffer
     weights: np.ndarray
-    tasks: dict[str, Call]
+    tasks: dict[str, Program]
 
 
 def bound(layer: Conv, shape: Shape, images: int) -> Bound:
@@ -48,7 +49,8 @@ def bound(layer: Conv, shape: Shape, images: int) -> Bound:
             key=np.zeros(1, np.uint64),
         )
     )
-    return Bound(x, y, values, {"forward": forward, **dict(backward)})
+    programs = {"forward": Program(forward)} | {part: Program(steps) for part, steps in backward}
+    return Bound(x, y, values, programs)
 
 
 def operations(layer: Layer, shape: Shape, images: int) -> int:

@@ -1,7 +1,7 @@
-"""A convolution of fixed shapes as three calls that are ready to run: forward, data gradient, weight gradient.
+"""A convolution of fixed shapes as steps that are ready to run: forward, data gradient, weight gradient.
 
-Each `plan_...` makes the tables for its arrays, checks that no address can leave them, and returns a call without
-arguments. A dense layer is the same three calls: `dense`, on buffers `as_pixels`.
+Each `plan_...` makes the tables for its arrays, checks that no address can leave them, and returns the steps of
+a program. A dense layer is the same: `dense`, on buffers `as_pixels`.
 """
 
 import math
@@ -30,6 +30,7 @@ from cnncli.kernels.tile import (
 
 __all__ = ["ACCUMULATE", "ACCUMULATE_GATE", "ADD", "ADD_RELU", "BIAS", "BIAS_RELU", "GATE", "STORE", "Convolution"]
 
+SLICE = 1024  # elements of a task that adds chunks
 FEW_ROWS = 14  # rows of the weight gradient's tile: with fewer in a row of the kernel, rows of the kernel are joined
 
 
@@ -79,7 +80,7 @@ class Convolution:
         return [Group(np.arange(axis.out), starts, taps, taps * axis.dilation)]
 
     def plan_forward(self, y: Buffer, x: Buffer, w, bias, op, other: Buffer | None = None):
-        """y = op(convolution of x by w): the call. `bias` (c_out,) is read by all ops but STORE and ACCUMULATE.
+        """y = op(convolution of x by w): the steps. `bias` (c_out,) is read by all ops but STORE and ACCUMULATE.
 
         ADD and ADD_RELU add `other`, of y's shape, which may be y itself.
         """
@@ -99,7 +100,7 @@ class Convolution:
         return _bind(arrays, tables, columns, c_out, inner, op, join)
 
     def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
-        """dx = op(transposed convolution of dy by w): the call.
+        """dx = op(transposed convolution of dy by w): the steps.
 
         ACCUMULATE adds to what dx holds; GATE and ACCUMULATE_GATE keep the result where `gate`, of dx's shape, is
         positive.
@@ -122,8 +123,8 @@ class Convolution:
         inner = c_out * (kernel if self.merged_back else 1)
         columns = strips.columns(c_in, self.groups, c_out, math.prod(self.kernel) * c_out, w.itemsize)
         turned = arena.scratch((w.size,))
-        call = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
-        return _after_turning(turned, w, (self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out), call)
+        steps = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
+        return _after_turning(turned, w, (self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out), steps)
 
     def _scatters(self, itemsize):
         """Whether the data gradient goes by output pixels: each adds its window's rows, kw * c_in contiguous elements.
@@ -153,11 +154,11 @@ class Convolution:
         turned = arena.scratch((w.size,))
         columns = strips.columns(row, 1, 0, 0, w.itemsize)
         arrays = dx.array, dy.array, turned, turned, dx.array
-        call = _bind(arrays, tables, columns, row, self.c_out, ACCUMULATE, overlap=True, clear=clear)
-        return _after_turning(turned, w, (1, len(phases), 1, row, self.c_out), call)
+        steps = _bind(arrays, tables, columns, row, self.c_out, ACCUMULATE, overlap=True, clear=clear)
+        return _after_turning(turned, w, (1, len(phases), 1, row, self.c_out), steps)
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
-        """dw = sum over images and pixels of x by dy: the call."""
+        """dw = sum over images and pixels of x by dy: the steps."""
         load(dw.itemsize)
         c_in, c_out = self.weight_shape[4:]
         images, strides = x.array.shape[0], self._weight_strides(c_in)
@@ -192,21 +193,17 @@ class Convolution:
         partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
         flat = dw.reshape(-1)
 
-        def weight_gradient():
-            conv.weight_gradient(
-                partial, x.array, dy.array, rows, taps, blocks, columns, x_step, y_step, width, groups, spans
-            )
-            if chunks > 1:
-                conv.add_chunks(flat, partial, 1024)
-
-        return weight_gradient
+        arrays, tables, steps = (partial, x.array, dy.array), (rows, taps, blocks, columns), (x_step, y_step, width)
+        gradient = conv.weight_gradient.step(chunks * groups, *arrays, *tables, *steps, groups, spans)
+        add = conv.add_chunks.step(-(-flat.size // SLICE), flat, partial, SLICE)
+        return [gradient] if chunks == 1 else [gradient, add]
 
 
 def plan_bias_gradient(db, dy: Buffer, arena: Arena):
-    """db = sum of dy over images and pixels: the call."""
+    """db = sum of dy over images and pixels: the steps."""
     by_row = dy.array.reshape(-1, dy.padded[2] * dy.channels)
     partial = arena.scratch((min(geometry.TASKS, by_row.shape[0]), by_row.shape[1]))
-    return lambda: conv.bias_gradient(db, partial, by_row)
+    return [conv.add_rows.step(len(partial), partial, by_row), conv.fold_rows.step(1, db, partial)]
 
 
 def as_pixels(buffer: Buffer) -> Buffer:
@@ -220,20 +217,14 @@ def dense(samples: int, c_in: int, c_out: int) -> Convolution:
     return Convolution((one, one, Axis(samples, samples, 1, 1, 1, 0)), c_in, c_out)
 
 
-def _after_turning(turned, w, shape, call):
-    """The call that turns the weights, (groups, taps, kernel, rows, outputs), and then makes another call."""
+def _after_turning(turned, w, shape, steps):
+    """The steps that turn the weights, (groups, taps, kernel, rows, outputs), and then others."""
     blocks, side = strips.turned_blocks(*shape), turn.SIDE[w.itemsize]
-    flat = w.reshape(-1)
-
-    def data_gradient():
-        turn.turn_weights(turned, flat, blocks, side)
-        call()
-
-    return data_gradient
+    return [turn.turn_weights.step(len(blocks), turned, w.reshape(-1), blocks, side), *steps]
 
 
 def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, clear=False):
-    """The call of `convolve` with everything in its place, `join` images as one.
+    """The step of `convolve` with everything in its place, `join` images as one.
 
     Results may overlap: an image is then one task.
     """
@@ -256,9 +247,8 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
             for i, of_width in enumerate(by[1:]):
                 of = columns[:, 6] == i
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
-    return lambda: conv.convolve(
-        y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear
-    )
+    tasks, how = len(y) * len(columns) * parts, (inner, op, parts, columns_first, clear)
+    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how)]
 
 
 def _window_groups(axes, border):

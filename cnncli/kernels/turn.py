@@ -2,9 +2,10 @@
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import types
 from numba.extending import intrinsic, overload
 
+from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import SINGLE, elements, lanes
 from cnncli.kernels.vectors import REALS, Vectors, at, integer
 
@@ -67,26 +68,24 @@ def _call_square(like, to, to_step, of, of_step):
 SIDE = {4: lanes(SINGLE, 4), 8: lanes(SINGLE, 8)}
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def turn_weights(turned, w, blocks, side):
+@kernel
+def turn_weights(first_task, last_task, turned, w, blocks, side):
     """Every block (from, its rows' step, to, its rows' step, rows, columns) of w, transposed, into `turned`: flat.
 
     `side` is that of the squares which go through registers; what is left beside them goes by element.
     """
-    per_task = (blocks.shape[0] + 31) // 32
-    for task in prange((blocks.shape[0] + per_task - 1) // per_task):
-        for block in range(task * per_task, min((task + 1) * per_task, blocks.shape[0])):
-            of, of_step, to, to_step, rows, columns = blocks[block]
-            whole_rows, whole_columns = rows // side * side, columns // side * side
-            for row in range(0, whole_rows, side):
-                for c in range(0, whole_columns, side):
-                    turn_square(
-                        w,
-                        turned.ctypes.data + w.itemsize * (to + c * to_step + row),
-                        to_step,
-                        w.ctypes.data + w.itemsize * (of + row * of_step + c),
-                        of_step,
-                    )
-            for row in range(rows):
-                for c in range(whole_columns if row < whole_rows else 0, columns):
-                    turned[to + c * to_step + row] = w[of + row * of_step + c]
+    for block in range(first_task, last_task):
+        of, of_step, to, to_step, rows, columns = blocks[block]
+        whole_rows, whole_columns = rows // side * side, columns // side * side
+        for row in range(0, whole_rows, side):
+            for c in range(0, whole_columns, side):
+                turn_square(
+                    w,
+                    turned.ctypes.data + w.itemsize * (to + c * to_step + row),
+                    to_step,
+                    w.ctypes.data + w.itemsize * (of + row * of_step + c),
+                    of_step,
+                )
+        for row in range(rows):
+            for c in range(whole_columns if row < whole_rows else 0, columns):
+                turned[to + c * to_step + row] = w[of + row * of_step + c]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis
+from cnncli.kernels.program import Step
 from cnncli.kernels.tile import ACCUMULATE, ACCUMULATE_GATE, ADD, ADD_RELU, BIAS, BIAS_RELU, GATE, STORE
 
 
@@ -66,6 +67,12 @@ class Shape:
     @property
     def elements(self) -> int:
         return math.prod(self.size) * self.channels
+
+    @property
+    def mixed(self) -> "Shape | None":
+        """What was flattened, if its elements lie in another order in memory than in the field, channels first."""
+        origin = self.origin
+        return origin if origin and origin.channels > 1 and math.prod(origin.size) > 1 else None
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -137,10 +144,9 @@ class Binding:
         return GATE if self.gated else STORE
 
 
-Call = Callable[[], None]
 # the parts of backward, by what they make
 WEIGHT, BIASES, DATA = "weight gradient", "bias gradient", "data gradient"
-Backward = list[tuple[str, Call]]  # what each call makes, such as "weight gradient", and the call
+Backward = list[tuple[str, list[Step]]]  # what some steps make, such as "weight gradient", and the steps
 
 
 class Layer(BaseModel):
@@ -193,8 +199,8 @@ class Layer(BaseModel):
         """Whether the output is the input's memory: nothing is computed, and `bind` is not called."""
         return False
 
-    def bind(self, b: Binding) -> tuple[Call, Backward]:
-        """Forward, which fills b.y, and the calls of backward, which fill b.gradients and, where asked for, b.dx."""
+    def bind(self, b: Binding) -> tuple[list[Step], Backward]:
+        """Forward, which fills b.y, and the parts of backward, which fill b.gradients and, where asked for, b.dx."""
         raise NotImplementedError
 
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from cnncli.layers.base import Constant, Parameter
 
-
 CHUNK = 1 << 20  # numbers drawn at once, in float64: the weights of a large dense layer are hundreds of megabytes
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from cnncli.benchmark import algorithms, suites
 from cnncli.kernels import sparse
+from cnncli.kernels.program import Program
 
 
 def test_the_textbooks_edge_detection():
@@ -70,5 +71,5 @@ def test_sparse_product():
     rows, columns = dense.nonzero()
     starts = np.searchsorted(rows, np.arange(8))
     x, y = generator.integers(-9, 9, (3, 5)).astype(np.float32), np.empty((3, 7), np.float32)
-    sparse.multiply(y, x, starts, columns, dense[rows, columns].astype(np.float32))
+    Program([sparse.multiply(y, x, starts, columns, dense[rows, columns].astype(np.float32))])()
     np.testing.assert_array_equal(y, x @ dense.T)
