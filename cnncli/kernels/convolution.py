@@ -194,7 +194,10 @@ class Convolution:
         flat = dw.reshape(-1)
 
         arrays, tables, steps = (partial, x.array, dy.array), (rows, taps, blocks, columns), (x_step, y_step, width)
-        gradient = conv.weight_gradient.step(chunks * groups, *arrays, *tables, *steps, groups, spans)
+        work = sum(count * n_taps for _, count, _, n_taps in phases) * width * self.c_out
+        gradient = conv.weight_gradient.step(
+            chunks * groups, *arrays, *tables, *steps, groups, spans, multiply_adds=work
+        )
         add = conv.add_chunks.step(-(-flat.size // SLICE), flat, partial, SLICE)
         return [gradient] if chunks == 1 else [gradient, add]
 
@@ -248,7 +251,9 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
                 of = columns[:, 6] == i
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
     tasks, how = len(y) * len(columns) * parts, (inner, op, parts, columns_first, clear)
-    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how)]
+    pixels_times_taps = sum(count * n_taps for _, count, _, n_taps in tables.phases)
+    work = len(y) * pixels_times_taps * inner * int(last[-1] + 1 + columns[-1, 0])
+    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how, multiply_adds=work)]
 
 
 def _window_groups(axes, border):

@@ -25,6 +25,9 @@ from numba.np.arrayobj import make_array, populate_array
 from cnncli.kernels.native import call
 from cnncli.kernels.vectors import I64, at, integer
 
+WORTH = 6000  # nanoseconds of work that are worth waking threads for: a parallel region costs 2000 to 3000
+MULTIPLY_ADDS, ELEMENTS = 64, 4  # that one thread does in a nanosecond, about
+
 _kept: list = []  # compiled code lives as long as what compiled it
 
 
@@ -117,9 +120,14 @@ class Kernel:
 
     function: Callable
 
-    def step(self, tasks: int, *arguments, parallel: bool = True) -> "Step":
-        """The kernel with its arguments: contiguous arrays, numbers, tuples of integers. `parallel`: worth threads."""
-        return Step(self, tasks, arguments, parallel)
+    def step(self, tasks: int, *arguments, multiply_adds: int = 0) -> "Step":
+        """The kernel with its arguments: contiguous arrays, numbers, tuples of integers.
+
+        Whether it is worth threads is told by its `multiply_adds`, if it has any, else by its largest array.
+        """
+        elements = max(a.size for a in arguments if isinstance(a, np.ndarray))
+        nanoseconds = multiply_adds / MULTIPLY_ADDS if multiply_adds else elements / ELEMENTS
+        return Step(self, tasks, arguments, tasks > 1 and nanoseconds > WORTH)
 
     @lru_cache  # noqa: B019 - kernels live as long as the process
     def address(self, layout: str) -> int:
@@ -162,7 +170,7 @@ class Program:
             words = [number for argument in step.arguments for number in _numbers(argument)]
             self._descriptors.append(np.array(words, np.int64))
             address = step.kernel.address(" ".join(_word(argument) for argument in step.arguments))
-            rows.append((address, self._descriptors[-1].ctypes.data, step.tasks, step.parallel and step.tasks > 1))
+            rows.append((address, self._descriptors[-1].ctypes.data, step.tasks, step.parallel))
         self._table = np.array(rows, np.int64).reshape(-1, 4)
 
     def __call__(self) -> None:
