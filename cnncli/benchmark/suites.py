@@ -61,7 +61,7 @@ def suite(name: str, batch: int | None = None) -> list[Item]:
     return [parse(part.strip(), batch or usual) for part in text.split(",")]
 
 
-NUMBER = r"([1-9]\d{0,4})"
+NUMBER = r"([1-9]\d{0,3})"
 PATTERN = re.compile(rf"{NUMBER}x{NUMBER}>{NUMBER} {NUMBER}(?:/{NUMBER})?( p0)?( dw)?")
 
 

@@ -117,7 +117,7 @@ def print_suites(results: list[dict]) -> None:
         click.echo(f"{result['suite']}, batch {result['batch']}, {result['rounds']} rounds")
         print_machine(result["machine"])
         peers = "".join(f"; {name}: {name} {version}'s time over ours" for name, version in result["peers"].items())
-        click.echo(f"{SPEEDS}{peers}.\n{LEAST}.\n")
+        click.echo(f"{SPEEDS}{peers}.\n{LEAST}.\nOf a first layer nobody needs the data gradient.\n")
         heads, rows = ["convolution", "MFLOP", "MB", "least ms"], []
         for part in PARTS.values():
             heads += [f"{part} ms", "GFLOP/s", "peak", *result["peers"]]

@@ -69,7 +69,7 @@ def test_sparse_product():
     dense = generator.integers(-3, 4, (7, 5)) * (generator.random((7, 5)) < 0.4)
     dense[2] = 0
     rows, columns = dense.nonzero()
-    starts = np.searchsorted(rows, np.arange(8))
+    starts, columns = np.searchsorted(rows, np.arange(8)), np.ascontiguousarray(columns)
     x, y = generator.integers(-9, 9, (3, 5)).astype(np.float32), np.empty((3, 7), np.float32)
     Program([sparse.multiply(y, x, starts, columns, dense[rows, columns].astype(np.float32))])()
     np.testing.assert_array_equal(y, x @ dense.T)

@@ -38,7 +38,7 @@ def test_text_of_a_convolution():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "64x56", "64x56>128", "64x56>128 3/2 fast", "0x5>3 3", "6x3>8 5 p0", "3x9>4 3 dw"]
+    "text", ["", "64x56", "64x56>128", "64x56>128 3/2 fast", "0x5>3 3", "99999x5>3 3", "6x3>8 5 p0", "3x9>4 3 dw"]
 )
 def test_what_is_no_convolution(text):
     with pytest.raises(SpecificationError, match="is no convolution"):
