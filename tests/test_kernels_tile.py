@@ -6,6 +6,9 @@ from numba import njit
 
 from cnncli.kernels.tile import (
     ACCUMULATE,
+    ACCUMULATE_GATE,
+    ADD,
+    ADD_RELU,
     BIAS,
     BIAS_RELU,
     GATE,
@@ -21,7 +24,7 @@ from cnncli.kernels.tile import (
 )
 
 SENTINEL = 77.0
-OPS = [STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE]
+OPS = [STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE, ADD, ADD_RELU, ACCUMULATE_GATE]
 
 
 @njit
@@ -90,9 +93,18 @@ class Problem:
                     for k in range(self.inner):
                         here = self.a[self.a_rows[row] + a_start + k * self.a_step]
                         total += here * self.b[b_start + k * self.b_step + c]
-                gate = self.gate[self.gate_rows[row] + c]
-                results = (total, y[place + c] + total, total + self.bias[c], None, total if gate > 0 else 0)
-                y[place + c] = max(total + self.bias[c], 0) if self.op == BIAS_RELU else results[self.op]
+                gate, bias, before = self.gate[self.gate_rows[row] + c], self.bias[c], y[place + c]
+                results = {
+                    STORE: total,
+                    ACCUMULATE: before + total,
+                    BIAS: total + bias,
+                    BIAS_RELU: max(total + bias, 0),
+                    GATE: total if gate > 0 else 0,
+                    ADD: total + bias + gate,
+                    ADD_RELU: max(total + bias + gate, 0),
+                    ACCUMULATE_GATE: before + total if gate > 0 else 0,
+                }
+                y[place + c] = results[self.op]
         return y
 
 
@@ -140,7 +152,7 @@ def of_ones(op, rows):
     problem = Problem(np.random.default_rng(6), np.float32, SINGLE, False, rows, 4, op, 1, 2)
     problem.a_rows, problem.a_outer, problem.b_outer = 10 * np.arange(rows), np.zeros(1), np.zeros(1)
     problem.a, problem.b, problem.bias = np.ones(100, np.float32), np.ones(100, np.float32), np.zeros(100, np.float32)
-    problem.gate, problem.y_rows = np.ones(100, np.float32), 7 * np.arange(rows) + 1
+    problem.gate, problem.y_rows = np.ones(200, np.float32), 7 * np.arange(rows) + 1
     return problem
 
 
@@ -152,10 +164,10 @@ def test_what_is_not_finite_goes_through(bad, op, function):
     problem.a[10] = bad
     with np.errstate(invalid="ignore"):  # BLAS pads with 0, and 0 * inf is NaN
         y = problem.run(function)
-    wanted = 0.0 if op == BIAS_RELU and bad == -np.inf else bad
+    wanted = 0.0 if op in (BIAS_RELU, ADD_RELU) and bad == -np.inf else bad
     np.testing.assert_array_equal(y[problem.y_rows[1] :][:4], np.full(4, wanted, np.float32))
     for row in (0, 2):
-        sums = SENTINEL + 2 if op == ACCUMULATE else 2
+        sums = {ACCUMULATE: SENTINEL + 2, ACCUMULATE_GATE: SENTINEL + 2, ADD: 3, ADD_RELU: 3}.get(op, 2)
         np.testing.assert_array_equal(y[problem.y_rows[row] :][:4], sums)
 
 

@@ -9,9 +9,24 @@ import numpy as np
 from cnncli.kernels import conv, geometry
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
-from cnncli.kernels.tile import ACCUMULATE, BIAS, BIAS_RELU, GATE, NARROW, SINGLE, STORE, lanes, load
+from cnncli.kernels.tile import (
+    ACCUMULATE,
+    ACCUMULATE_GATE,
+    ADD,
+    ADD_RELU,
+    BIAS,
+    BIAS_RELU,
+    BIASED,
+    GATE,
+    NARROW,
+    SINGLE,
+    STORE,
+    WITH_GATE,
+    lanes,
+    load,
+)
 
-__all__ = ["ACCUMULATE", "BIAS", "BIAS_RELU", "GATE", "STORE", "Convolution"]
+__all__ = ["ACCUMULATE", "ACCUMULATE_GATE", "ADD", "ADD_RELU", "BIAS", "BIAS_RELU", "GATE", "STORE", "Convolution"]
 
 FEW_ROWS = 14  # rows of the weight gradient's tile: with fewer in a row of the kernel, rows of the kernel are joined
 
@@ -55,23 +70,31 @@ class Convolution:
         taps = np.arange(1 if i == 2 and self.merged else axis.kernel)
         return [Group(np.arange(axis.out), starts, taps, taps * axis.dilation)]
 
-    def plan_forward(self, y: Buffer, x: Buffer, w, bias, op):
-        """y = op(convolution of x by w): the call. `bias` (c_out,) is read by the ops BIAS and BIAS_RELU."""
+    def plan_forward(self, y: Buffer, x: Buffer, w, bias, op, other: Buffer | None = None):
+        """y = op(convolution of x by w): the call. `bias` (c_out,) is read by all ops but STORE and ACCUMULATE.
+
+        ADD and ADD_RELU add `other`, of y's shape, which may be y itself.
+        """
         c_in, c_out = self.weight_shape[4:]
         has_border = [any(both) for both in self.border]
         groups = [
             self._bordered(i, axis) if i == 2 or has_border[i] else geometry.forward_groups(axis)
             for i, axis in enumerate(self.axes)
         ]
-        tables = geometry.tables(groups, x.layout, [y.layout, y.layout], self._weight_strides(c_in, c_out))
+        other = other or y
+        tables = geometry.tables(groups, x.layout, [y.layout, other.layout], self._weight_strides(c_in, c_out))
         inner = c_in * (self.kernel[2] if self.merged else 1)
         columns = geometry.columns(c_out, self.groups, c_in, w.size // self.groups, w.itemsize)
-        return _bind(y.array, x.array, w, bias, y.array, tables, columns, c_out, inner, op)
+        return _bind(y.array, x.array, w, bias, other.array, tables, columns, c_out, inner, op)
 
     def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
-        """dx = op(transposed convolution of dy by w): the call. GATE keeps what lies where `gate` is positive."""
-        if op == STORE and self._scatters(w.itemsize):
-            return self._plan_scatter(dx, dy, w, arena)
+        """dx = op(transposed convolution of dy by w): the call.
+
+        ACCUMULATE adds to what dx holds; GATE and ACCUMULATE_GATE keep the result where `gate`, of dx's shape, is
+        positive.
+        """
+        if op in (STORE, ACCUMULATE) and self._scatters(w.itemsize):
+            return self._plan_scatter(dx, dy, w, arena, clear=op == STORE)
         c_in, c_out = self.weight_shape[4:]
         groups = [geometry.backward_groups(axis) for axis in self.axes[:2]]
         size, _, kernel, _, _, before = self.axes[2]
@@ -103,7 +126,7 @@ class Convolution:
         inside = axis.before == 0 and (axis.out - 1) * axis.stride + axis.kernel <= axis.size
         return self.merged and few and inside and row > self.c_in and row <= 2 * lanes(SINGLE, itemsize)
 
-    def _plan_scatter(self, dx, dy, w, arena):
+    def _plan_scatter(self, dx, dy, w, arena, clear):
         (depth, height, _), width = self.axes, self.axes[2]
         row, strides = self.kernel[2] * self.c_in, self._weight_strides(self.c_in, self.c_out)
         rows, phases = [], []
@@ -119,9 +142,8 @@ class Convolution:
         tables = geometry.Tables(np.ascontiguousarray(np.concatenate(rows, 1)), taps, phases)
         turned = arena.scratch((w.size,))
         columns = geometry.columns(row, 1, 0, 0, w.itemsize)
-        call = _bind(
-            dx.array, dy.array, turned, turned, dx.array, tables, columns, row, self.c_out, ACCUMULATE, clear=True
-        )
+        arrays = dx.array, dy.array, turned, turned, dx.array
+        call = _bind(*arrays, tables, columns, row, self.c_out, ACCUMULATE, overlap=True, clear=clear)
         return _after_turning(turned, w, (len(phases), 1, row, self.c_out), call)
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
@@ -193,18 +215,17 @@ def _after_turning(turned, w, shape, call):
     return data_gradient
 
 
-def _bind(y, x, w, bias, gate, tables, columns, w_step, inner, op, clear=False):
-    """The call of `convolve` with everything in its place."""
+def _bind(y, x, w, bias, gate, tables, columns, w_step, inner, op, overlap=False, clear=False):
+    """The call of `convolve` with everything in its place. Results may overlap: an image is then one task."""
     load(y.itemsize)
     blocks = geometry.blocks(tables.phases, tables.rows, columns)
-    # what adds to a cleared image is one task
-    parts = 1 if clear else geometry.parts(y.shape[0] * len(columns), len(blocks))
+    parts = 1 if overlap else geometry.parts(y.shape[0] * len(columns), len(blocks))
     last = geometry.reach(columns, y.itemsize)
-    check_bounds("bias", bias.size, (columns[:, 0] + last) * (op in (BIAS, BIAS_RELU)))
+    check_bounds("bias", bias.size, (columns[:, 0] + last) * (op in BIASED))
     for first, count, tap, taps in tables.phases:
         at, by = tables.rows[:, first : first + count], tables.taps[:, tap : tap + taps]
         check_bounds("y", y.shape[1], at[1], columns[:, 0] + last)
-        check_bounds("gate", gate.shape[1], at[2], (columns[:, 0] + last) * (op == GATE))
+        check_bounds("gate", gate.shape[1], at[2], (columns[:, 0] + last) * (op in WITH_GATE))
         if taps:
             check_bounds("x", x.shape[1], at[0], by[0], inner - 1, columns[:, 3])
             check_bounds("w", w.size, by[1], (inner - 1) * w_step, columns[:, 4] + last)

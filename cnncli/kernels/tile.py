@@ -25,9 +25,10 @@ from numba.extending import intrinsic, overload, register_jitable
 
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
-STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE = range(
-    5
-)  # what happens to the sums; GATE stores them where `gate` > 0, else 0
+# What happens to the sums. `gate` is a second array, read at rows of its own: GATE stores the sums where it is
+# positive, else 0; ADD adds it (a residual connection); ACCUMULATE_GATE adds to y first and then gates.
+STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE, ADD, ADD_RELU, ACCUMULATE_GATE = range(8)
+BIASED, WITH_GATE = (BIAS, BIAS_RELU, ADD, ADD_RELU), (GATE, ADD, ADD_RELU, ACCUMULATE_GATE)  # what reads bias, gate
 NARROW, SINGLE, WIDE = range(3)  # half a register of columns, one register, two
 
 # Rows that the registers hold. 28 accumulators, 2 weights and 1 input fill 31 of 32 registers; with 16, 12 + 2 + 1.
@@ -134,18 +135,32 @@ def _emit_epilogue(v, rows, vectors, sums, arguments, done):
     def target(row, c):
         return at(builder, y, builder.add(starts[row], integer(c * v.lanes)))
 
-    plain, accumulate, gated = (builder.function.append_basic_block(name) for name in ("plain", "accumulate", "gated"))
+    def floor(relu):
+        return builder.select(builder.icmp_signed("==", op, integer(relu)), v.zero, v.constant(float("-inf")))
+
+    def read_bias(asked=None):
+        chosen = masks if asked is None else [builder.select(asked, mask, v.nothing) for mask in masks]
+        return [v.load(at(builder, bias, integer(c * v.lanes)), chosen[c]) for c in range(vectors)]
+
+    def read_gate():
+        """A call that gives the gate's vector of a cell."""
+        gates = [builder.load(at(builder, gate_rows, integer(row))) for row in range(rows)]
+        return lambda row, c: v.load(at(builder, gate, builder.add(gates[row], integer(c * v.lanes))), masks[c])
+
+    names = ("plain", "accumulate", "gated", "add", "accumulate_gated")
+    plain, accumulate, gated, add, accumulate_gated = (builder.function.append_basic_block(name) for name in names)
     switch = builder.switch(op, plain)
-    switch.add_case(integer(ACCUMULATE), accumulate)
-    switch.add_case(integer(GATE), gated)
+    for case, block in (
+        (ACCUMULATE, accumulate),
+        (GATE, gated),
+        (ADD, add),
+        (ADD_RELU, add),
+        (ACCUMULATE_GATE, accumulate_gated),
+    ):
+        switch.add_case(integer(case), block)
 
     builder.position_at_end(plain)
-    has_bias = builder.icmp_signed("!=", op, integer(STORE))
-    lowest = builder.select(builder.icmp_signed("==", op, integer(BIAS_RELU)), v.zero, v.constant(float("-inf")))
-    added = [
-        v.load(at(builder, bias, integer(c * v.lanes)), builder.select(has_bias, masks[c], v.nothing))
-        for c in range(vectors)
-    ]
+    lowest, added = floor(BIAS_RELU), read_bias(builder.icmp_signed("!=", op, integer(STORE)))
     for row, c in cells:
         value = v.maximum(builder.fadd(sums[row * vectors + c], added[c]), lowest)
         v.store(value, target(row, c), masks[c])
@@ -157,13 +172,23 @@ def _emit_epilogue(v, rows, vectors, sums, arguments, done):
         v.store(builder.fadd(before, sums[row * vectors + c]), target(row, c), masks[c])
     builder.branch(done)
 
-    builder.position_at_end(gated)
-    gates = [builder.load(at(builder, gate_rows, integer(row))) for row in range(rows)]
+    builder.position_at_end(add)
+    lowest, added, other = floor(ADD_RELU), read_bias(), read_gate()
     for row, c in cells:
-        kept = v.load(at(builder, gate, builder.add(gates[row], integer(c * v.lanes))), masks[c])
-        value = builder.select(builder.fcmp_ordered(">", kept, v.zero), sums[row * vectors + c], v.zero)
-        v.store(value, target(row, c), masks[c])
+        value = builder.fadd(builder.fadd(sums[row * vectors + c], added[c]), other(row, c))
+        v.store(v.maximum(value, lowest), target(row, c), masks[c])
     builder.branch(done)
+
+    for block, adds in ((gated, False), (accumulate_gated, True)):
+        builder.position_at_end(block)
+        kept = read_gate()
+        for row, c in cells:
+            value = sums[row * vectors + c]
+            if adds:
+                value = builder.fadd(v.load(target(row, c), masks[c]), value)
+            value = builder.select(builder.fcmp_ordered(">", kept(row, c), v.zero), value, v.zero)
+            v.store(value, target(row, c), masks[c])
+        builder.branch(done)
 
 
 def _generate(builder, arguments, itemsize):
@@ -252,12 +277,15 @@ def tile(like, which, a, b, count, y, epilogue):
             before, store = elements(y[0], start + columns, like.dtype)
             store(before + of_row)
         return
-    _, store = elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)
-    if op == GATE:
-        sums[~(elements(gate, table(gate_rows, rows)[:, None] + columns, like.dtype)[0] > 0)] = 0
-    elif op in (BIAS, BIAS_RELU):
+    before, store = elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)
+    if op == ACCUMULATE_GATE:
+        sums += before
+    if op in BIASED:
         sums += elements(bias, columns, like.dtype)[0]
-    store(np.maximum(sums, 0) if op == BIAS_RELU else sums)
+    if op in WITH_GATE:
+        beside = elements(gate, table(gate_rows, rows)[:, None] + columns, like.dtype)[0]
+        sums = sums + beside if op in (ADD, ADD_RELU) else np.where(beside > 0, sums, 0)
+    store(np.maximum(sums, 0) if op in (BIAS_RELU, ADD_RELU) else sums)
 
 
 def table(address, count):
