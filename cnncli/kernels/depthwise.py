@@ -1,0 +1,309 @@
+"""Depthwise convolution: lanes run over channels, and nothing is summed over them. What is computed is in the tables.
+
+    y[p] (op)= sum over taps t of x[start[p] + offset[t]] * w[t]        forward, and with other taps the data gradient
+    dw[t] += sum over pixels p of x[start[p] + offset[t]] * dy[p]       the weight gradient
+
+for each channel. A run is pixels at equal distances that share their taps: what lies in the padding is not among them.
+One vector of channels after another, the results of a run stay in registers over the loop: an input vector is loaded
+for each multiplication, so it goes at the speed of the loads, or of the memory.
+"""
+
+import numpy as np
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from cnncli.kernels.pool import pointers
+from cnncli.kernels.tile import ACCUMULATE, ACCUMULATE_GATE, BIAS_RELU, GATE, SINGLE, elements, lanes, table
+from cnncli.kernels.vectors import I64, REALS, Vectors, at, integer, phis
+
+MOST_PIXELS = 8  # of a run: with a tap's weight they fit the 16 registers of AVX2, and hide the latency of 8 products
+MOST_TAPS = 9  # of a call of the weight gradient, by the same reckoning: a whole kernel of 3 x 3
+
+
+def _strips(v, channels, emit):
+    """`emit(first channel, mask)` in a loop over whole vectors of channels, and once more for what is left."""
+    builder, width = v.builder, integer(v.lanes)
+    whole, rest = builder.udiv(channels, width), builder.urem(channels, width)
+    with cgutils.for_range(builder, whole, intp=I64) as strip:
+        emit(builder.mul(strip.index, width), None)
+    with builder.if_then(builder.icmp_signed(">", rest, integer(0))):
+        emit(builder.mul(whole, width), v.below(rest))
+
+
+def _loop(builder, count, values, body):
+    """`values` after `body(i, values)` for each i below `count`, which may be 0."""
+    before, function = builder.block, builder.function
+    loop, done = function.append_basic_block("loop"), function.append_basic_block("loop_end")
+    builder.cbranch(builder.icmp_signed(">", count, integer(0)), loop, done)
+    builder.position_at_end(loop)
+    (i,) = phis(I64, [integer(0)], before, builder)
+    here = phis(values[0].type, values, before, builder)
+    following = body(i, here)
+    i_next, last = builder.add(i, integer(1)), builder.block
+    i.add_incoming(i_next, last)
+    for phi, value in zip(here, following, strict=True):
+        phi.add_incoming(value, last)
+    builder.cbranch(builder.icmp_signed("<", i_next, count), loop, done)
+    builder.position_at_end(done)
+    results = phis(values[0].type, values, before, builder)
+    for phi, value in zip(results, following, strict=True):
+        phi.add_incoming(value, last)
+    return results
+
+
+def _emit_run(v, pixels, x, taps, y, epilogue, channels):
+    """All channels of `pixels` pixels. Vectors are read whole: beyond the last channel lies at least the slack."""
+    builder = v.builder
+    (x, x_step), (y, y_step), (bias, gate, gate_step, op) = x, y, epilogue
+    x_taps, w, w_taps, n_taps = taps
+    floor = builder.select(builder.icmp_signed("==", op, integer(BIAS_RELU)), v.zero, v.constant(float("-inf")))
+
+    def either(*ops):
+        found = [builder.icmp_signed("==", op, integer(one)) for one in ops]
+        return builder.or_(*found)
+
+    adds, gated = either(ACCUMULATE, ACCUMULATE_GATE), either(GATE, ACCUMULATE_GATE)
+
+    def row(pointer, step, channel):
+        return [at(builder, pointer, builder.add(channel, builder.mul(step, integer(i)))) for i in range(pixels)]
+
+    def strip(channel, mask):
+        def tap(t, sums):
+            weight = v.load(at(builder, w, builder.add(channel, builder.load(at(builder, w_taps, t)))))
+            here = row(at(builder, x, builder.load(at(builder, x_taps, t))), x_step, channel)
+            return [v.multiply_add(v.load(p), weight, total) for p, total in zip(here, sums, strict=True)]
+
+        sums = _loop(builder, n_taps, [v.load(at(builder, bias, channel))] * pixels, tap)
+        targets = row(y, y_step, channel)
+        with builder.if_else(builder.or_(adds, gated)) as (back, plain):
+            with plain:
+                for target, total in zip(targets, sums, strict=True):
+                    store(v.maximum(total, floor), target, mask)
+            with back:
+                everywhere = v.everything if mask is None else mask
+                for target, beside, total in zip(targets, row(gate, gate_step, channel), sums, strict=True):
+                    before = v.load(target, builder.select(adds, everywhere, v.nothing))
+                    kept = v.load(beside, builder.select(gated, everywhere, v.nothing), v.constant(1.0))
+                    value = builder.fadd(before, total)
+                    store(builder.select(builder.fcmp_ordered(">", kept, v.zero), value, v.zero), target, mask)
+
+    def store(value, target, mask):
+        v.store(value, target, v.everything if mask is None else mask)
+
+    _strips(v, channels, strip)
+
+
+def _emit_taps(v, n_taps, x, dy, dw, count, channels):
+    """All channels of the sums of `n_taps` taps over rows of pixels."""
+    builder = v.builder
+    (x, x_row, x_step, x_taps), (dy, dy_row, dy_step), (dw, w_taps), (rows, pixels) = x, dy, dw, count
+    offsets = [builder.load(at(builder, x_taps, integer(t))) for t in range(n_taps)]
+    targets = [builder.load(at(builder, w_taps, integer(t))) for t in range(n_taps)]
+
+    def strip(channel, mask):
+        to = [at(builder, dw, builder.add(channel, target)) for target in targets]
+
+        def row(r, sums):
+            x_here = at(builder, x, builder.add(channel, builder.mul(r, x_row)))
+            dy_here = at(builder, dy, builder.add(channel, builder.mul(r, dy_row)))
+
+            def pixel(p, sums):
+                gradient = v.load(at(builder, dy_here, builder.mul(p, dy_step)))
+                window = at(builder, x_here, builder.mul(p, x_step))
+                values = [v.load(at(builder, window, offset)) for offset in offsets]
+                return [v.multiply_add(value, gradient, total) for value, total in zip(values, sums, strict=True)]
+
+            return _loop(builder, pixels, sums, pixel)
+
+        sums = _loop(builder, rows, [v.load(target) for target in to], row)
+        for target, total in zip(to, sums, strict=True):
+            v.store(total, target, v.everything if mask is None else mask)
+
+    _strips(v, channels, strip)
+
+
+def _variants(builder, which, most, emit):
+    """`emit(n)` for the n from 1 to `most` that `which` is at run time."""
+    done, unknown = (builder.function.append_basic_block(name) for name in ("done", "unknown"))
+    switch = builder.switch(which, unknown)
+    builder.position_at_end(unknown)
+    Vectors(builder, 1, 4).trap()
+    for n in range(1, most + 1):
+        block = builder.function.append_basic_block(f"variant_{n}")
+        switch.add_case(integer(n), block)
+        builder.position_at_end(block)
+        emit(n)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+@intrinsic
+def _sum_taps_llvm(context, like, pixels, x, taps, y, epilogue, channels):
+    itemsize = like.dtype.bitwidth // 8
+
+    def codegen(context, builder, signature, arguments):
+        _, pixels, x, taps, y, epilogue, channels = arguments
+        real, v = REALS[itemsize], Vectors(builder, lanes(SINGLE, itemsize), itemsize)
+        x, y = pointers(builder, x, real, None), pointers(builder, y, real, None)
+        taps = pointers(builder, taps, I64, real, I64, None)
+        epilogue = pointers(builder, epilogue, real, real, None, None)
+        _variants(builder, pixels, MOST_PIXELS, lambda n: _emit_run(v, n, x, taps, y, epilogue, channels))
+        return context.get_dummy_value()
+
+    return types.void(like, pixels, x, taps, y, epilogue, channels), codegen
+
+
+@intrinsic
+def _sum_pixels_llvm(context, like, n_taps, x, dy, dw, count, channels):
+    itemsize = like.dtype.bitwidth // 8
+
+    def codegen(context, builder, signature, arguments):
+        _, n_taps, x, dy, dw, count, channels = arguments
+        real, v = REALS[itemsize], Vectors(builder, lanes(SINGLE, itemsize), itemsize)
+        x, dy = pointers(builder, x, real, None, None, I64), pointers(builder, dy, real, None, None)
+        dw, count = pointers(builder, dw, real, I64), pointers(builder, count, None, None)
+        _variants(builder, n_taps, MOST_TAPS, lambda n: _emit_taps(v, n, x, dy, dw, count, channels))
+        return context.get_dummy_value()
+
+    return types.void(like, n_taps, x, dy, dw, count, channels), codegen
+
+
+def sum_taps(like, pixels, x, taps, y, epilogue, channels):
+    """One run, in NumPy. x, y = (address, distance of pixels), taps = (x table, address of w, w table, count),
+    epilogue = (bias address, gate address, distance of its pixels, op)."""
+    columns, places = np.arange(channels), np.arange(pixels)[:, None, None]
+    window = places * x[1] + table(taps[0], taps[3])[:, None] + columns
+    weights = elements(taps[1], table(taps[2], taps[3])[:, None] + columns, like.dtype)[0]
+    bias, gate, gate_step, op = epilogue
+    sums = elements(bias, columns, like.dtype)[0] + (elements(x[0], window, like.dtype)[0] * weights).sum(1)
+    before, store = elements(y[0], places[:, 0] * y[1] + columns, like.dtype)
+    if op in (ACCUMULATE, ACCUMULATE_GATE):
+        sums += before
+    if op in (GATE, ACCUMULATE_GATE):
+        sums[~(elements(gate, places[:, 0] * gate_step + columns, like.dtype)[0] > 0)] = 0
+    store(np.maximum(sums, 0) if op == BIAS_RELU else sums)
+
+
+def sum_pixels(like, n_taps, x, dy, dw, count, channels):
+    """Taps over rows of pixels, in NumPy. x = (address, distance of rows, of pixels, table of taps),
+    dy = (address, distance of rows, of pixels), dw = (address, table of taps), count = (rows, pixels)."""
+    columns = np.arange(channels)
+    row, pixel = np.arange(count[0])[:, None, None], np.arange(count[1])[:, None]
+    gradient = elements(dy[0], row * dy[1] + pixel * dy[2] + columns, like.dtype)[0]
+    for offset, target in zip(table(x[3], n_taps), table(dw[1], n_taps), strict=True):
+        values = elements(x[0], row * x[1] + pixel * x[2] + offset + columns, like.dtype)[0]
+        before, store = elements(dw[0], target + columns, like.dtype)
+        store(before + (values * gradient).sum((0, 1)))
+
+
+@overload(sum_taps)
+def _sum_taps(like, pixels, x, taps, y, epilogue, channels):
+    def implementation(like, pixels, x, taps, y, epilogue, channels):
+        _sum_taps_llvm(like, pixels, x, taps, y, epilogue, channels)
+
+    return implementation
+
+
+@overload(sum_pixels)
+def _sum_pixels(like, n_taps, x, dy, dw, count, channels):
+    return lambda like, n_taps, x, dy, dw, count, channels: _sum_pixels_llvm(like, n_taps, x, dy, dw, count, channels)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def depthwise(y, x, w, bias, gate, runs, taps, columns, op, parts):
+    """y = op(bias + sum over taps of x * w): forward, and with other taps the data gradient.
+
+    y (N, Y), x (N, X), gate (N, G). runs (R, 9): first pixel and distance of pixels in x, in y and in gate, then
+    pixels, first tap, taps. taps (2, T): the offset of each tap in x and in w. columns (K, 2): first channel and count
+    of each group of channels. `parts` cuts the runs of an image. One task owns its elements.
+    """
+    many, size, per_part = columns.shape[0], y.itemsize, (runs.shape[0] + parts - 1) // parts
+    for task in prange(y.shape[0] * many * parts):
+        n, column, part = task // (many * parts), task // parts % many, task % parts
+        first, channels = columns[column]
+        x_image = x.ctypes.data + size * (n * x.shape[1] + first)
+        y_image = y.ctypes.data + size * (n * y.shape[1] + first)
+        gate_image = gate.ctypes.data + size * (n * gate.shape[1] + first)
+        for i in range(part * per_part, min((part + 1) * per_part, runs.shape[0])):
+            x_first, x_step, y_first, y_step, gate_first, gate_step, pixels, tap, n_taps = runs[i]
+            table = taps.ctypes.data + 8 * tap
+            sum_taps(
+                y,
+                pixels,
+                (x_image + size * x_first, x_step),
+                (table, w.ctypes.data + size * first, table + 8 * taps.shape[1], n_taps),
+                (y_image + size * y_first, y_step),
+                (bias.ctypes.data + size * first, gate_image + size * gate_first, gate_step, op),
+                channels,
+            )
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def depthwise_weight_gradient(dw, x, dy, blocks, taps, columns, x_steps, dy_steps):
+    """dw[s] = sum over the s-th chunk of blocks, those of all images one after another, of x * dy.
+
+    dw (S, T, C) partial sums, one a chunk. blocks (B, 6) of an image: first pixel in x and in dy, rows, pixels of a
+    row, first tap, taps. taps (2, T): the offset of each tap in x and in w. Steps: the distances of rows and of pixels.
+    One task owns its elements.
+    """
+    chunks, many, size = dw.shape[0], columns.shape[0], dw.itemsize
+    total = x.shape[0] * blocks.shape[0]
+    per_chunk = (total + chunks - 1) // chunks
+    for task in prange(chunks * many):
+        chunk, column = task // many, task % many
+        first, channels = columns[column]
+        for t in range(dw.shape[1]):
+            own = dw[chunk, t, first : first + channels]
+            own[:] = 0
+        w_offset = size * (chunk * dw.shape[1] * dw.shape[2] + first)
+        for i in range(chunk * per_chunk, min((chunk + 1) * per_chunk, total)):
+            n = i // blocks.shape[0]
+            x_first, dy_first, rows, pixels, tap, n_taps = blocks[i - n * blocks.shape[0]]
+            table = taps.ctypes.data + 8 * tap
+            sum_pixels(
+                dw,
+                n_taps,
+                (x.ctypes.data + size * (n * x.shape[1] + x_first + first), x_steps[0], x_steps[1], table),
+                (dy.ctypes.data + size * (n * dy.shape[1] + dy_first + first), dy_steps[0], dy_steps[1]),
+                (dw.ctypes.data + w_offset, table + 8 * taps.shape[1]),
+                (rows, pixels),
+                channels,
+            )
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def repeat_channels(wide, x, rows, pixels, channels):
+    """wide[p, c * M + m] = x[p, c] for each m < M. wide (N, P * C * M), x (N, X), rows (R,): where each row begins."""
+    multiplier = wide.shape[1] // (rows.shape[0] * pixels * channels)
+    for n in prange(x.shape[0]):
+        for row in range(rows.shape[0]):
+            of = x[n, rows[row] : rows[row] + pixels * channels]
+            start = row * pixels * channels * multiplier
+            to = wide[n, start : start + pixels * channels * multiplier]
+            for i in range(pixels * channels):
+                for m in range(multiplier):
+                    to[i * multiplier + m] = of[i]
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def add_repeated(x, gate, wide, rows, pixels, channels, op):
+    """x[p, c] (op)= sum over m of wide[p, c * M + m]: the gradient of `repeat_channels`.
+
+    rows (2, R): where each row begins in x, in gate.
+    """
+    multiplier = wide.shape[1] // (rows.shape[1] * pixels * channels)
+    adds, gated = op in (ACCUMULATE, ACCUMULATE_GATE), op in (GATE, ACCUMULATE_GATE)
+    for n in prange(x.shape[0]):
+        for row in range(rows.shape[1]):
+            to = x[n, rows[0, row] : rows[0, row] + pixels * channels]
+            beside = gate[n, rows[1, row] : rows[1, row] + pixels * channels]
+            start = row * pixels * channels * multiplier
+            of = wide[n, start : start + pixels * channels * multiplier]
+            for i in range(pixels * channels):
+                total = of[i * multiplier]
+                for m in range(1, multiplier):
+                    total += of[i * multiplier + m]
+                if adds:
+                    total += to[i]
+                to[i] = 0 if gated and not beside[i] > 0 else total

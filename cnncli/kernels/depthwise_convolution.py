@@ -1,0 +1,155 @@
+"""A depthwise convolution of fixed shapes as calls that are ready to run, as `convolution` has them for the others."""
+
+import itertools
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from cnncli.kernels import conv, depthwise, geometry
+from cnncli.kernels.buffer import Arena, Buffer
+from cnncli.kernels.convolution import STORE
+from cnncli.kernels.geometry import Axis, check_bounds
+
+GROUP_BYTES = 512  # of the channels that are worked on together, where there are more
+ROW_BYTES = 1 << 17  # of x and dy that the weight gradient reads before it goes to the next vector of channels
+
+
+class DepthwiseConvolution:
+    """The shapes of one: three axes, channels, and how many outputs a channel has. Weights are (taps, outputs).
+
+    Where a channel has several outputs, all works on the input with its channels repeated as often: one kernel a
+    channel does for both.
+    """
+
+    def __init__(self, axes: tuple[Axis, Axis, Axis], channels: int, multiplier: int = 1):
+        self.axes, self.multiplier, self.out = axes, multiplier, channels * multiplier
+        self.weight_shape = (math.prod(axis.kernel for axis in axes), self.out)
+
+    def _wide(self, x: Buffer, take) -> Buffer:
+        """A buffer for x with its channels repeated."""
+        return Buffer(take((len(x.array), math.prod(x.size) * self.out)), x.size, self.out, ((0, 0),) * 3)
+
+    def plan_repeat(self, x: Buffer, arena: Arena):
+        """What stands for x in forward and weight gradient, and the call that fills it."""
+        if self.multiplier == 1:
+            return x, lambda: None
+        wide = self._wide(x, arena.take)
+        rows, pixels = x.row_starts, x.size[2]
+        return wide, lambda: depthwise.repeat_channels(wide.array, x.array, rows, pixels, x.channels)
+
+    @property
+    def _weight_strides(self):
+        _, height, width = (axis.kernel for axis in self.axes)
+        return height * width * self.out, width * self.out, self.out
+
+    def plan_forward(self, y: Buffer, x: Buffer, w, bias, op):
+        """y = op(convolution of x by w): the call. `op` is BIAS or BIAS_RELU."""
+        return self._bind(y, x, w, bias, y, [geometry.forward_groups(axis) for axis in self.axes], op)
+
+    def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
+        """dx = op(transposed convolution of dy by w): the call, as `Convolution.plan_data_gradient` has it."""
+        groups, nothing, gate = (
+            [geometry.backward_groups(axis) for axis in self.axes],
+            arena.take((self.out,)),
+            gate or dx,
+        )
+        if self.multiplier == 1:
+            return self._bind(dx, dy, w, nothing, gate, groups, op)
+        wide = self._wide(dx, arena.scratch)
+        convolve = self._bind(wide, dy, w, nothing, wide, groups, STORE)
+        rows, pixels = np.stack([dx.row_starts, gate.row_starts]), dx.size[2]
+
+        def data_gradient():
+            convolve()
+            depthwise.add_repeated(dx.array, gate.array, wide.array, rows, pixels, dx.channels, op)
+
+        return data_gradient
+
+    def _bind(self, y, x, w, bias, gate, groups, op):
+        tables = geometry.tables(groups, x.layout, [y.layout, gate.layout], self._weight_strides)
+        runs, taps = _runs(tables), tables.taps
+        columns = channel_groups(self.out, w.itemsize)
+        parts = geometry.parts(y.array.shape[0] * len(columns), len(runs))
+        last = self.out - 1
+        check_bounds("bias", bias.size, last)
+        for first, count, tap, n_taps in tables.phases:
+            at, by = tables.rows[:, first : first + count], taps[:, tap : tap + n_taps]
+            check_bounds("y", y.array.shape[1], at[1], last)
+            check_bounds("gate", gate.array.shape[1], at[2], last)
+            if n_taps:
+                check_bounds("x", x.array.shape[1], at[0], by[0], last)
+                check_bounds("w", w.size, by[1], last)
+        arrays = y.array, x.array, w, bias, gate.array
+        return lambda: depthwise.depthwise(*arrays, runs, taps, columns, op, parts)
+
+    def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
+        """dw = sum over images and pixels of x * dy: the call."""
+        columns = channel_groups(self.out, dw.itemsize)
+        x_steps = tuple(axis.stride * step for axis, step in zip(self.axes[1:], x.layout.strides[1:], strict=True))
+        dy_steps = dy.layout.strides[1:]
+        blocks, taps = self._blocks(x, dy, columns, dw.itemsize)
+        last = self.out - 1
+        for x_first, dy_first, rows, pixels, tap, n_taps in blocks.tolist():
+            by = taps[:, tap : tap + n_taps]
+            check_bounds("dw", dw.size, by[1], last)
+            for array, first, steps, offset in ((x, x_first, x_steps, by[0]), (dy, dy_first, dy_steps, 0)):
+                far = np.array([0, (rows - 1) * steps[0] + (pixels - 1) * steps[1]])
+                check_bounds("x or dy", array.array.shape[1], first, far, offset, last)
+        items = x.array.shape[0] * len(blocks)
+        chunks = max(1, min(items, -(-geometry.TASKS // len(columns))))
+        partial = arena.scratch((chunks, *self.weight_shape))
+        flat, by_chunk = dw.reshape(-1), partial.reshape(chunks, -1)
+
+        def weight_gradient():
+            depthwise.depthwise_weight_gradient(partial, x.array, dy.array, blocks, taps, columns, x_steps, dy_steps)
+            conv.add_chunks(flat, by_chunk, 1024)
+
+        return weight_gradient
+
+    def _blocks(self, x: Buffer, dy: Buffer, columns, itemsize):
+        """Rows of output pixels that share their taps, cut where they would fill the cache, and the taps' offsets."""
+        groups = [geometry.forward_groups(axis) for axis in self.axes]
+        tables = geometry.tables(groups, x.layout, [dy.layout], self._weight_strides)
+        row_bytes = itemsize * int(columns[:, 1].max()) * (x.size[2] * self.axes[1].stride + dy.size[2])
+        most_rows, found = max(1, ROW_BYTES // row_bytes), []
+        for of_axes, (first, count, tap, n_taps) in zip(itertools.product(*groups), tables.phases, strict=True):
+            shape = [len(group.places) for group in of_axes]
+            at_x, at_dy = tables.rows[:, first : first + count].reshape(2, *shape)[..., 0].tolist()
+            pieces = -(-n_taps // depthwise.MOST_TAPS)
+            cuts = [piece * n_taps // pieces for piece in range(pieces + 1)] if pieces else [0]
+            for d, h, (a, b) in itertools.product(range(shape[0]), range(0, shape[1], most_rows), pairwise(cuts)):
+                found.append((at_x[d][h], at_dy[d][h], min(most_rows, shape[1] - h), shape[2], tap + a, b - a))
+        return np.array(sorted(found, key=lambda block: block[1]), np.int64).reshape(-1, 6), tables.taps
+
+
+def channel_groups(channels: int, itemsize: int) -> np.ndarray:
+    """(first channel, count) of each group of channels that is worked on together."""
+    most = GROUP_BYTES // itemsize
+    firsts = range(0, channels, most)
+    return np.array([(first, min(most, channels - first)) for first in firsts], np.int64)
+
+
+def _runs(tables: geometry.Tables) -> np.ndarray:
+    """Pixels at equal distances in all arrays: first and distance in each, pixels, first tap, taps; by places in y."""
+    found = []
+    for first, count, tap, n_taps in tables.phases:
+        places = tables.rows[:, first : first + count]
+        for start, length in _stretches(places):
+            step = places[:, start + 1] - places[:, start] if length > 1 else np.zeros(3, np.int64)
+            pieces = -(-length // depthwise.MOST_PIXELS)
+            for piece in range(pieces):
+                a, b = piece * length // pieces, (piece + 1) * length // pieces
+                pairs = np.stack([places[:, start + a], step], 1).ravel()
+                found.append((*pairs.tolist(), b - a, tap, n_taps))
+    return np.array(sorted(found, key=lambda run: run[2]), np.int64)
+
+
+def _stretches(places: np.ndarray) -> list[tuple[int, int]]:
+    """(start, length) of stretches of columns at equal distances, as long as they go."""
+    steps, starts = np.diff(places, axis=1), [0]
+    # a change of distance shows twice, at the last pixel before it and the first after it
+    for cut in (np.flatnonzero(np.any(steps[:, 1:] != steps[:, :-1], 0)) + 2).tolist():
+        if cut - starts[-1] > 1:
+            starts.append(cut)
+    return [(start, end - start) for start, end in pairwise([*starts, places.shape[1]])]
