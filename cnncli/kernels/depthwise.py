@@ -9,13 +9,16 @@ for each multiplication, so it goes at the speed of the loads, or of the memory.
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from cnncli.kernels.pool import pointers
 from cnncli.kernels.tile import ACCUMULATE, ACCUMULATE_GATE, BIAS_RELU, GATE, SINGLE, elements, lanes, table
-from cnncli.kernels.vectors import I64, REALS, Vectors, at, integer, phis
+from cnncli.kernels.vectors import I32, I64, REALS, Vectors, at, integer, phis
+
+I8 = ir.IntType(8)
 
 MOST_PIXELS = 8  # of a run: with a tap's weight they fit the 16 registers of AVX2, and hide the latency of 8 products
 MOST_TAPS = 9  # of a call of the weight gradient, by the same reckoning: a whole kernel of 3 x 3
@@ -52,6 +55,13 @@ def _loop(builder, count, values, body):
     return results
 
 
+def _fetch(v, pointer):
+    """Ask for the cache line of `pointer`, to write there soon."""
+    kind, (write, near, data) = I8.as_pointer(), (ir.Constant(I32, n) for n in (1, 3, 1))
+    fetch = v.function("llvm.prefetch.p0", ir.VoidType(), kind, I32, I32, I32)
+    v.builder.call(fetch, [v.builder.bitcast(pointer, kind), write, near, data])
+
+
 def _emit_run(v, pixels, x, taps, y, epilogue, channels):
     """All channels of `pixels` pixels. Vectors are read whole: beyond the last channel lies at least the slack."""
     builder = v.builder
@@ -74,8 +84,10 @@ def _emit_run(v, pixels, x, taps, y, epilogue, channels):
             here = row(at(builder, x, builder.load(at(builder, x_taps, t))), x_step, channel)
             return [v.multiply_add(v.load(p), weight, total) for p, total in zip(here, sums, strict=True)]
 
-        sums = _loop(builder, n_taps, [v.load(at(builder, bias, channel))] * pixels, tap)
         targets = row(y, y_step, channel)
+        for target in targets:  # the data gradient of stride 2 took 1.45 times as long without it
+            _fetch(v, target)
+        sums = _loop(builder, n_taps, [v.load(at(builder, bias, channel))] * pixels, tap)
         with builder.if_else(builder.or_(adds, gated)) as (back, plain):
             with plain:
                 for target, total in zip(targets, sums, strict=True):
