@@ -1,64 +1,128 @@
 """`cnncli benchmark`."""
 
+import contextlib
+import sys
+from pathlib import Path
+
 import click
 
 from cnncli.cli import options
+
+SUITES = ("resnet50", "resnet18", "vgg16", "mobilenet", "lenet", "cifar")
+PEERS = ("torch", "jax", "onnxruntime", "openvino")
 
 
 def _counts(context, parameter, value):
     return [options.thread_count(context, parameter, part) for part in value.split(",")]
 
 
+def _peers(context, parameter, value):
+    names = list(dict.fromkeys(value.split(","))) if value else []
+    for name in names:
+        if name not in PEERS:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(PEERS)}")
+    return names
+
+
 @click.command("benchmark")
-@click.option("--model", "-m", default="lenet", show_default=True, metavar="FILE_OR_NAME", help=options.MODEL_HELP)
+@click.option("--model", "-m", metavar="FILE_OR_NAME", help=f"{options.MODEL_HELP}  [default: lenet]")
 @options.overrides
 @options.batch_size
 @click.option(
     "--threads", "-t", default="auto", show_default=True, callback=_counts, metavar="N,N,...", help="One row for each."
 )
-@click.option("--layers", is_flag=True, help="Also the time of each layer.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=12.0, show_default=True, help="How long to measure.")
+@click.option("--layers", is_flag=True, help="Also each layer: forward, data gradient and weight gradient.")
+@click.option(
+    "--suite", type=click.Choice(SUITES), help="The single convolutions of a known network instead of a model."
+)
+@click.option(
+    "--against", callback=_peers, metavar="NAME,...", help=f"Compare with other libraries: {', '.join(PEERS)}."
+)
+@click.option(
+    "--peer-python", "pythons", multiple=True, metavar="PATH", help="A Python that has the libraries to compare with."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1), default=7, show_default=True, help="How often contestants take turns."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01),
+    help="How long each contestant is measured  [default: 12; 1 for each convolution of a suite]",
+)
+@click.option("--cold", is_flag=True, help="Begin with an empty kernel cache: the first step compiles.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the result into a PNG file.")
 @options.as_json
-def command(model, overrides, batch_size, threads, layers, seconds, as_json):
+def command(
+    model, overrides, batch_size, threads, layers, suite, against, pythons, rounds, seconds, cold, plot, as_json
+):
     """Measure how fast a network trains and runs here.
 
-    Data is synthetic and in memory. A training step is forward, backward and the optimiser's update; each time is the
-    best of many repeats. Compiling is apart from running.
+    Data is synthetic and in memory; a training step is forward, backward and the optimiser's update, latency is the
+    inference of one image. Each time is the median over the rounds, in brackets its quartiles. Compiling is apart from
+    running. What the machine can do is measured too: multiply-adds in registers, and bytes from and to memory.
+
+    With --against, every library runs in a process of its own with as many threads, in the layout that suits it best,
+    and takes turns with cnncli. A ratio is their time over ours, the median over the pairs: above 1 cnncli is faster.
 
     \b
     Examples:
       cnncli benchmark
       cnncli benchmark --model mnist-fast --batch-size 256 --threads 1,2
       cnncli benchmark --model my.yaml --layers --json
+      cnncli benchmark --suite resnet50 --against torch --plot resnet50.png
     """
+    if suite and (model or overrides or layers or cold):
+        raise click.UsageError("--suite has its own layers: not with --model, --set, --layers or --cold")
     options.use_threads(max((count for count in threads if count), default=None))
+    from cnncli import kernels
+    from cnncli.benchmark import measuring, peers
+
+    found = peers.interpreters(against, list(pythons), "convolution" if suite else "network")
+    counts = [count or kernels.threads() for count in threads]
+    with _telling() as tell:
+        how = measuring.Options(rounds, seconds or (1.0 if suite else 12.0), found, cold, tell)
+        if suite:
+            results = _suite(measuring, suite, batch_size, counts, how)
+        else:
+            results = _networks(measuring, model or "lenet", overrides, batch_size, counts, layers, how)
+    if plot:
+        from cnncli.pictures import benchmark as pictures
+
+        pictures.draw(results, plot)
+    if as_json:
+        options.print_json(results[0] if len(results) == 1 else {"results": results})
+    elif suite:
+        from cnncli.cli.benchmark_tables import print_suite
+
+        print_suite(results)
+    else:
+        from cnncli.cli.benchmark_tables import print_networks
+
+        print_networks(results)
+
+
+def _suite(measuring, name, batch_size, counts, how):
+    from cnncli.benchmark import suites
+
+    items = suites.suite(name, batch_size)
+    return [measuring.suite(name, items, count, how) for count in counts]
+
+
+def _networks(measuring, model, overrides, batch_size, counts, layers, how):
     from cnncli import spec
-    from cnncli.training.benchmark import measure
 
     specification = spec.read(model, overrides)
     batch = batch_size or specification.train.batch_size
-    results = measure(specification, batch, threads, seconds, layers)
-    if as_json:
-        options.print_json(results[0] if len(results) == 1 else {"results": results})
+    return [measuring.network(specification, batch, count, layers, how) for count in counts]
+
+
+@contextlib.contextmanager
+def _telling():
+    """A function that shows what is being measured, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
         return
-    names = ("threads", "train_ms", "train_images_s", "infer_ms", "infer_images_s")
-    heads = ["threads", "train ms", "train images/s", "infer ms", "infer images/s"]
-    first = results[0]
-    click.echo(f"{first['net']}, batch {first['batch']}")
-    options.print_table(heads, [[f"{r[name]:,}" for name in names] for r in results], right=range(5))
-    compiling = f"{first['compile_seconds']:.2f} s to compile or load kernels"
-    click.echo(
-        f"first step {first['first_step_seconds']:.2f} s, of it {compiling}; peak memory {first['peak_rss_mib']} MiB"
-    )
-    for result in results if layers else ():
-        click.echo(f"\nlayers, {result['threads']} thread{'s' if result['threads'] > 1 else ''}")
-        rows = [
-            [r["layer"], f"{r['forward_ms']:.3f}", f"{r['backward_ms']:.3f}", *_speed(r, batch)]
-            for r in result["layers"]
-        ]
-        options.print_table(["layer", "forward ms", "backward ms", "forward GFLOP/s"], rows, right=(1, 2, 3))
+    from tqdm import tqdm
 
-
-def _speed(row, batch):
-    flops = 2 * row["multiply_adds"] * batch
-    return [f"{flops / row['forward_ms'] / 1e6:.0f}" if flops else ""]
+    with tqdm(bar_format="{desc}  {elapsed}", leave=False) as bar:
+        yield bar.set_description_str

@@ -1,29 +1,31 @@
 """Convolution and dense layers: loops over the register tile. What they compute is in the tables, made by `geometry`.
 
 Arrays are (images, elements of an image): whatever their axes, an image is one row. `columns` holds for each block of
-output channels (first channel in y, kind of tile, channels in its last vector, offset in x, offset in w): the last two
-are not 0 where a group begins. `blocks` holds for each block of rows (first row, rows, first tap, taps, mode).
+output channels what `strips.columns` says, `blocks` for each block of rows (first row, rows, first tap, taps, mode).
 """
 
 from numba import njit, prange
 
-from cnncli.kernels.tile import STORE, tile, variant
+from cnncli.kernels.tile import ACCUMULATE, STORE, tile, variant
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, w_step, inner, op, parts, clear):
+def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear):
     """y = op(sum over taps of x * w), by output pixels: forward, and with turned weights the data gradient.
 
     y (N, Y), x (N, X), gate (N, G) at the places that `rows` (3, pixels) gives for each output pixel: its window in x,
-    its place in y, its place in gate. taps (2, T): the offset of each tap in x and in w; each sums `inner` elements of
-    x, side by side, times rows of w, w_step apart. `parts` cuts the blocks of an image so that few images serve many
-    threads. With `clear`, y is set to 0 first. One task owns its elements.
+    its place in y, its place in gate. taps (1 + widths, T): the offset of each tap in x, and in w for each width of a
+    strip; each sums `inner` elements of x, side by side, times rows of w. `parts` cuts the blocks of an image so that
+    few images serve many threads. `columns_first`: a strip of weights goes over all images before the next one,
+    else a part of an image meets all strips. With `clear`, y is set to 0 first. One task owns its elements.
     """
     images, many, size = y.shape[0], columns.shape[0], y.itemsize
     per_part = (blocks.shape[0] + parts - 1) // parts
     for task in prange(images * many * parts):
-        n, column, part = task // (many * parts), task // parts % many, task % parts
-        first, kind, tail, x_offset, w_offset = columns[column]
+        column = task // (images * parts) if columns_first else task % many
+        place = task % (images * parts) if columns_first else task // many
+        n, part = place // parts, place % parts
+        first, kind, tail, x_offset, w_offset, w_step, width = columns[column]
         x_image = x.ctypes.data + size * (n * x.shape[1] + x_offset)
         y_image = y.ctypes.data + size * (n * y.shape[1] + first)
         gate_image = gate.ctypes.data + size * (n * gate.shape[1] + first)
@@ -36,7 +38,7 @@ def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, w_step, inner, op
                 y,
                 variant(kind, mode, count),
                 (x_image, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, 1),
-                (w.ctypes.data + size * w_offset, taps.ctypes.data + 8 * (taps.shape[1] + tap), w_step),
+                (w.ctypes.data + size * w_offset, taps.ctypes.data + 8 * ((1 + width) * taps.shape[1] + tap), w_step),
                 (n_taps, inner),
                 (y_image, rows.ctypes.data + 8 * (rows.shape[1] + row), tail),
                 (bias.ctypes.data + size * first, gate_image, rows.ctypes.data + 8 * (2 * rows.shape[1] + row), op),
@@ -44,34 +46,41 @@ def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, w_step, inner, op
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inner):
+def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inner, groups, spans):
     """dw[s] = sum over the s-th chunk of rows of output pixels of x (outer product) dy.
 
-    dw (S, elements of w) partial sums, one a chunk. rows (2, window): the offset of each element of the window in x,
-    and of its row in w. taps (2, T): the offset in x and in dy of each row of output pixels of each image; each sums
-    `inner` pixels, x_step and y_step apart. One task owns its elements.
+    dw (S, elements of w) partial sums, one a chunk. rows (1 + widths, window): the offset of each element of the window
+    in x, and of its row in w for each width of a strip. taps (2, T): the offset in x and in dy of each row of output
+    pixels of each image; each sums `inner` pixels, x_step and y_step apart. A task has a chunk and one of `groups` of
+    blocks, which all go over one of `spans` of the chunk while it is in the caches, then over the next. One task owns
+    its elements.
     """
     chunks, many, size = dw.shape[0], columns.shape[0], dw.itemsize
-    for task in prange(chunks * many * blocks.shape[0]):
-        chunk, column, block = task // (many * blocks.shape[0]), task // blocks.shape[0] % many, task % blocks.shape[0]
-        first, kind, tail, x_offset, w_offset = columns[column]
-        row, count, tap, n_taps, mode = blocks[block]
-        per_chunk = (n_taps + chunks - 1) // chunks
-        start = min(chunk * per_chunk, n_taps)
-        tap += start
-        tile(
-            dw,
-            variant(kind, mode, count),
-            (x.ctypes.data + size * x_offset, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, x_step),
-            (dy.ctypes.data + size * first, taps.ctypes.data + 8 * (taps.shape[1] + tap), y_step),
-            (min(per_chunk, n_taps - start), inner),
-            (
-                dw.ctypes.data + size * (chunk * dw.shape[1] + w_offset),
-                rows.ctypes.data + 8 * (rows.shape[1] + row),
-                tail,
-            ),
-            (dw.ctypes.data, dw.ctypes.data, rows.ctypes.data, STORE),
-        )
+    per_group = (blocks.shape[0] * many + groups - 1) // groups
+    for task in prange(chunks * groups):
+        chunk, group = task // groups, task % groups
+        for span in range(spans):
+            for i in range(group * per_group, min((group + 1) * per_group, blocks.shape[0] * many)):
+                first, kind, tail, x_offset, w_offset, _, width = columns[i // blocks.shape[0]]
+                row, count, tap, n_taps, mode = blocks[i % blocks.shape[0]]
+                per_chunk = (n_taps + chunks - 1) // chunks
+                per_span = (per_chunk + spans - 1) // spans
+                start = min(chunk * per_chunk + span * per_span, n_taps)
+                end = min(start + per_span, (chunk + 1) * per_chunk, n_taps)
+                tap += start
+                tile(
+                    dw,
+                    variant(kind, mode, count),
+                    (x.ctypes.data + size * x_offset, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, x_step),
+                    (dy.ctypes.data + size * first, taps.ctypes.data + 8 * (taps.shape[1] + tap), y_step),
+                    (end - start, inner),
+                    (
+                        dw.ctypes.data + size * (chunk * dw.shape[1] + w_offset),
+                        rows.ctypes.data + 8 * ((1 + width) * rows.shape[1] + row),
+                        tail,
+                    ),
+                    (dw.ctypes.data, dw.ctypes.data, rows.ctypes.data, ACCUMULATE if span else STORE),
+                )
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
@@ -109,19 +118,3 @@ def bias_gradient(db, partial, dy):
         for start in range(0, width, channels):
             for c in range(channels):
                 db[c] += partial[s, start + c]
-
-
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def turn_weights(turned, w):
-    """The weights of the data gradient: channels exchanged, the last kernel axis reversed.
-
-    w (T, K, I, O) -> turned (T, K, O, I), where T counts groups and the other kernel axes. One task owns a strip.
-    """
-    taps, kernel, c_in, c_out = w.shape
-    strips = (c_in + 15) // 16  # 16 columns of the result fill a cache line of each of its rows
-    for task in prange(taps * kernel * strips):
-        t, k, first = task // (kernel * strips), task // strips % kernel, task % strips * 16
-        last = min(first + 16, c_in)
-        for c in range(c_out):
-            for i in range(first, last):
-                turned[t, kernel - 1 - k, c, i] = w[t, k, i, c]

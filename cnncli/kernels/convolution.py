@@ -4,9 +4,11 @@ Each `plan_...` makes the tables for its arrays, checks that no address can leav
 arguments. A dense layer is the same three calls: `dense`, on buffers `as_pixels`.
 """
 
+import math
+
 import numpy as np
 
-from cnncli.kernels import conv, geometry
+from cnncli.kernels import conv, geometry, strips, turn
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
 from cnncli.kernels.tile import (
@@ -60,9 +62,15 @@ class Convolution:
             return ((0, 0),) * 3
         return ((0, 0), (0, 0), (max(0, kernel - 1 - before), max(0, size - 1 + before - (out - 1))))
 
-    def _weight_strides(self, c_rows, c_columns):
+    @property
+    def _window(self):
+        """Elements of an output's window in its group: the rows of the weights."""
+        return math.prod(self.weight_shape[1:5])
+
+    def _weight_strides(self, c_rows):
+        """Between the taps of weights, in their rows."""
         _, height, width = self.kernel
-        return (height * width * c_rows * c_columns, width * c_rows * c_columns, c_rows * c_columns)
+        return (height * width * c_rows, width * c_rows, c_rows)
 
     def _bordered(self, i, axis):
         """All output coordinates in one group: the border lets every tap read."""
@@ -82,10 +90,13 @@ class Convolution:
             for i, axis in enumerate(self.axes)
         ]
         other = other or y
-        tables = geometry.tables(groups, x.layout, [y.layout, other.layout], self._weight_strides(c_in, c_out))
+        join = geometry.joined(len(y.array), math.prod(y.size))
+        layouts = [y.layout, other.layout]
+        tables = geometry.tables(groups, x.layout, layouts, self._weight_strides(c_in), join)
         inner = c_in * (self.kernel[2] if self.merged else 1)
-        columns = geometry.columns(c_out, self.groups, c_in, w.size // self.groups, w.itemsize)
-        return _bind(y.array, x.array, w, bias, other.array, tables, columns, c_out, inner, op)
+        columns = strips.columns(c_out, self.groups, c_in, self._window, w.itemsize)
+        arrays = y.array, x.array, w, bias, other.array
+        return _bind(arrays, tables, columns, c_out, inner, op, join)
 
     def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
         """dx = op(transposed convolution of dy by w): the call.
@@ -98,22 +109,21 @@ class Convolution:
         c_in, c_out = self.weight_shape[4:]
         groups = [geometry.backward_groups(axis) for axis in self.axes[:2]]
         size, _, kernel, _, _, before = self.axes[2]
-        strides, last_tap = self._weight_strides(c_out, c_in), 0
+        strides, last_tap = self._weight_strides(c_out), 0
         if self.merged_back:
             every = np.arange(size)
             groups.append([Group(every, every + before - (kernel - 1), np.zeros(1, np.int64), np.zeros(1, np.int64))])
         else:  # the turned weights run backwards along the width
             groups.append(geometry.backward_groups(self.axes[2]))
             last_tap, strides = (kernel - 1) * strides[2], (*strides[:2], -strides[2])
-        gate = gate or dx
-        tables = geometry.tables(groups, dy.layout, [dx.layout, gate.layout], strides)
+        gate, join = gate or dx, geometry.joined(len(dx.array), math.prod(dx.size))
+        tables = geometry.tables(groups, dy.layout, [dx.layout, gate.layout], strides, join)
         tables.taps[1] += last_tap
         inner = c_out * (kernel if self.merged_back else 1)
-        columns = geometry.columns(c_in, self.groups, c_out, w.size // self.groups, w.itemsize)
+        columns = strips.columns(c_in, self.groups, c_out, math.prod(self.kernel) * c_out, w.itemsize)
         turned = arena.scratch((w.size,))
-        call = _bind(dx.array, dy.array, turned, turned, gate.array, tables, columns, c_in, inner, op)
-        outer = self.groups * self.kernel[0] * self.kernel[1]
-        return _after_turning(turned, w, (outer, kernel, c_in, c_out), call)
+        call = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
+        return _after_turning(turned, w, (self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out), call)
 
     def _scatters(self, itemsize):
         """Whether the data gradient goes by output pixels: each adds its window's rows, kw * c_in contiguous elements.
@@ -128,7 +138,7 @@ class Convolution:
 
     def _plan_scatter(self, dx, dy, w, arena, clear):
         (depth, height, _), width = self.axes, self.axes[2]
-        row, strides = self.kernel[2] * self.c_in, self._weight_strides(self.c_in, self.c_out)
+        row = self.kernel[2] * self.c_in
         rows, phases = [], []
         for tap, (kd, kh) in enumerate(np.ndindex(self.kernel[:2])):
             # w before h: the rows of a tile lie in different rows of dx, so that no store waits for the one before
@@ -138,19 +148,19 @@ class Convolution:
             places = dx.layout.place(d, h, o_w * width.stride)[inside]
             phases.append((sum(r.shape[1] for r in rows), places.size, tap, 1))
             rows.append(np.stack([dy.layout.place(o_d, o_h, o_w)[inside], places, places]))
-        taps = np.stack([np.zeros(len(phases), np.int64), np.arange(len(phases)) * strides[1]])
+        taps = np.stack([np.zeros(len(phases), np.int64), np.arange(len(phases)) * self.c_out])
         tables = geometry.Tables(np.ascontiguousarray(np.concatenate(rows, 1)), taps, phases)
         turned = arena.scratch((w.size,))
-        columns = geometry.columns(row, 1, 0, 0, w.itemsize)
+        columns = strips.columns(row, 1, 0, 0, w.itemsize)
         arrays = dx.array, dy.array, turned, turned, dx.array
-        call = _bind(*arrays, tables, columns, row, self.c_out, ACCUMULATE, overlap=True, clear=clear)
-        return _after_turning(turned, w, (len(phases), 1, row, self.c_out), call)
+        call = _bind(arrays, tables, columns, row, self.c_out, ACCUMULATE, overlap=True, clear=clear)
+        return _after_turning(turned, w, (1, len(phases), 1, row, self.c_out), call)
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
         """dw = sum over images and pixels of x by dy: the call."""
         load(dw.itemsize)
         c_in, c_out = self.weight_shape[4:]
-        images, strides = x.array.shape[0], self._weight_strides(c_in, c_out)
+        images, strides = x.array.shape[0], self._weight_strides(c_in)
         window = _window_groups(self.axes, self.border)
         rows, taps, phases, first_row, first_tap = [], [], [], 0, 0
         for depths, out_d in window[0]:
@@ -158,13 +168,13 @@ class Convolution:
                 d, h, k, c = np.meshgrid(depths, heights, np.arange(self.kernel[2]), np.arange(c_in), indexing="ij")
                 dilated = [n * axis.dilation for n, axis in zip((d, h, k), self.axes, strict=True)]
                 at_x = sum(n * stride for n, stride in zip(dilated, x.layout.strides, strict=True)) + c
-                at_w = d * strides[0] + h * strides[1] + k * strides[2] + c * c_out
-                rows.append(np.stack([at_x.ravel(), at_w.ravel()]))
+                at_w = d * strides[0] + h * strides[1] + k * strides[2] + c
+                rows.append(np.concatenate([at_x.reshape(1, -1), strips.by_width(at_w.ravel(), c_out)]))
                 taps.append(_pixel_rows(self.axes, images, out_d, out_h, x.layout, dy.layout))
                 phases.append((first_row, rows[-1].shape[1], first_tap, taps[-1].shape[1]))
                 first_row, first_tap = first_row + phases[-1][1], first_tap + phases[-1][3]
         rows, taps = np.ascontiguousarray(np.concatenate(rows, 1)), np.ascontiguousarray(np.concatenate(taps, 1))
-        columns = geometry.columns(c_out, self.groups, c_in, dw.size // self.groups, dw.itemsize)
+        columns = strips.columns(c_out, self.groups, c_in, self._window, dw.itemsize)
         blocks = geometry.blocks(phases, rows, columns, of_window=True)
         x_step, y_step, width = self.axes[2].stride * x.channels, dy.channels, self.axes[2].out
         for row, count, tap, n_taps in phases:
@@ -172,13 +182,20 @@ class Convolution:
             if n_taps:  # a row of the kernel may lie in the padding wherever it is
                 check_bounds("x", x.array.size, *read)
         check_bounds("dy", dy.array.size, taps[1], (width - 1) * y_step, self.c_out - 1)
-        check_bounds("dw", dw.size, rows[1], columns[:, 4] + geometry.reach(columns, dw.itemsize))
-        chunks = min(images, -(-geometry.TASKS // (len(blocks) * len(columns))))
+        last = columns[:, 4] + geometry.reach(columns, dw.itemsize)
+        for i, of_width in enumerate(rows[1:]):
+            check_bounds("dw", dw.size, of_width, last[columns[:, 6] == i])
+        most_taps = max(n_taps for _, _, _, n_taps in phases)
+        chunks, groups, spans = geometry.gradient_cuts(
+            x.array.nbytes + dy.array.nbytes, dw.nbytes, most_taps, width, len(blocks) * len(columns)
+        )
         partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
         flat = dw.reshape(-1)
 
         def weight_gradient():
-            conv.weight_gradient(partial, x.array, dy.array, rows, taps, blocks, columns, x_step, y_step, width)
+            conv.weight_gradient(
+                partial, x.array, dy.array, rows, taps, blocks, columns, x_step, y_step, width, groups, spans
+            )
             if chunks > 1:
                 conv.add_chunks(flat, partial, 1024)
 
@@ -204,33 +221,44 @@ def dense(samples: int, c_in: int, c_out: int) -> Convolution:
 
 
 def _after_turning(turned, w, shape, call):
-    """The call that turns the weights, read as (outer, kernel, rows, columns), and then makes another call."""
-    outer, kernel, rows, columns = shape
-    to, of = turned.reshape(outer, kernel, columns, rows), w.reshape(shape)
+    """The call that turns the weights, (groups, taps, kernel, rows, outputs), and then makes another call."""
+    blocks, side = strips.turned_blocks(*shape), turn.SIDE[w.itemsize]
+    flat = w.reshape(-1)
 
     def data_gradient():
-        conv.turn_weights(to, of)
+        turn.turn_weights(turned, flat, blocks, side)
         call()
 
     return data_gradient
 
 
-def _bind(y, x, w, bias, gate, tables, columns, w_step, inner, op, overlap=False, clear=False):
-    """The call of `convolve` with everything in its place. Results may overlap: an image is then one task."""
+def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, clear=False):
+    """The call of `convolve` with everything in its place, `join` images as one.
+
+    Results may overlap: an image is then one task.
+    """
+    y, x, w, bias, gate = arrays
+    y, x, gate = (a.reshape(len(a) // join, -1) for a in (y, x, gate))
     load(y.itemsize)
     blocks = geometry.blocks(tables.phases, tables.rows, columns)
-    parts = 1 if overlap else geometry.parts(y.shape[0] * len(columns), len(blocks))
+    parts, columns_first = 1, True
+    if not overlap:
+        parts, columns_first = geometry.order(x.nbytes, w.nbytes, len(y), len(columns), len(blocks))
+    rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], channels)])
     last = geometry.reach(columns, y.itemsize)
     check_bounds("bias", bias.size, (columns[:, 0] + last) * (op in BIASED))
-    for first, count, tap, taps in tables.phases:
-        at, by = tables.rows[:, first : first + count], tables.taps[:, tap : tap + taps]
+    for first, count, tap, n_taps in tables.phases:
+        at, by = rows[:, first : first + count], taps[:, tap : tap + n_taps]
         check_bounds("y", y.shape[1], at[1], columns[:, 0] + last)
         check_bounds("gate", gate.shape[1], at[2], (columns[:, 0] + last) * (op in WITH_GATE))
-        if taps:
+        if n_taps:
             check_bounds("x", x.shape[1], at[0], by[0], inner - 1, columns[:, 3])
-            check_bounds("w", w.size, by[1], (inner - 1) * w_step, columns[:, 4] + last)
-    rows, taps = tables.rows, tables.taps
-    return lambda: conv.convolve(y, x, w, bias, gate, rows, taps, blocks, columns, w_step, inner, op, parts, clear)
+            for i, of_width in enumerate(by[1:]):
+                of = columns[:, 6] == i
+                check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
+    return lambda: conv.convolve(
+        y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear
+    )
 
 
 def _window_groups(axes, border):

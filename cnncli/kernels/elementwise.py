@@ -117,3 +117,23 @@ def copy_rows(y, x, rows, length):
             to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
             for i in range(length):
                 to[i] = of[i]
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def add(y, a, b, rows, length, relu):
+    """y = a + b, row by row, or relu of it; y may be a or b."""
+    real = y.dtype.type
+    for n in prange(y.shape[0]):
+        for row in range(rows.shape[1]):
+            to, one, other = (
+                _row(y, n, rows[0, row], length),
+                _row(a, n, rows[1, row], length),
+                _row(b, n, rows[2, row], length),
+            )
+            if relu:
+                for i in range(length):
+                    value = one[i] + other[i]
+                    to[i] = real(0) if value < 0 else value
+            else:
+                for i in range(length):
+                    to[i] = one[i] + other[i]

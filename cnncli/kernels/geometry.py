@@ -6,6 +6,7 @@ padding are left out of its list, so depth and height need no zero border; along
 one contiguous sum, so there the input keeps a zero border.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, RUN_ROWS, SINGLE, STRID
 
 SLACK = 64  # bytes after every array that a tile may read and throw away: less than one vector
 TASKS = 32  # a kernel is cut into at least so many tasks where its shape allows it
+JOINED_PIXELS = 4096
+SPAN_PIXELS = 192
 BLOCK_COST = 4  # what a call of the tile costs, in rows of one vector (measured on LeNet's second convolution)
 
 
@@ -103,22 +106,21 @@ class Tables(NamedTuple):
     phases: list[tuple[int, int, int, int]]
 
 
-def tables(groups, source: Layout, results: list[Layout], weight_strides) -> Tables:
-    """The tables of a window operation from its groups along depth, height and width.
+def tables(groups, source: Layout, results: list[Layout], weight_strides, images: int = 1) -> Tables:
+    """The tables of a window operation from its groups along depth, height and width, for `images` joined to one.
 
     rows[0] is a pixel's window in `source`, rows[1:] its place in each of `results`.
     """
+    between = np.array([layout.elements for layout in (source, *results)])
+    of_image = between[:, None, None] * np.arange(images)[:, None]
     rows, taps, phases, row, tap = [], [], [], 0, 0
     for g_d in groups[0]:
         for g_h in groups[1]:
             for g_w in groups[2]:
                 grid = np.meshgrid(g_d.places, g_h.places, g_w.places, indexing="ij")
                 start = np.meshgrid(g_d.starts, g_h.starts, g_w.starts, indexing="ij")
-                rows.append(
-                    np.stack([source.place(*start), *(layout.place(*grid) for layout in results)]).reshape(
-                        len(results) + 1, -1
-                    )
-                )
+                of_pixel = np.stack([source.place(*start), *(layout.place(*grid) for layout in results)])
+                rows.append((of_pixel.reshape(len(between), 1, -1) + of_image).reshape(len(between), -1))
                 offset = np.meshgrid(g_d.offsets, g_h.offsets, g_w.offsets, indexing="ij")
                 weight = np.meshgrid(g_d.taps, g_h.taps, g_w.taps, indexing="ij")
                 at_source = sum(o * s for o, s in zip(offset, source.strides, strict=True))
@@ -219,6 +221,40 @@ def parts(tasks: int, n_blocks: int) -> int:
     """Into how many parts the blocks of an image are cut, so that there are about TASKS tasks."""
     per_part = -(-n_blocks // max(1, min(n_blocks, -(-TASKS // tasks))))
     return -(-n_blocks // per_part)
+
+
+NEAR = 1 << 19  # bytes that a task can rely on to stay in the cache beside its core: half of 1 MiB, the least today
+
+
+def joined(images: int, pixels: int) -> int:
+    """How many images make one: small ones, so that rows of pixels fill the tile (7x7: 28 of 14 in place of 32)."""
+    return max(n for n in range(1, images + 1) if images % n == 0 and (n == 1 or n * pixels <= JOINED_PIXELS))
+
+
+def order(x_bytes: int, w_bytes: int, images: int, strips: int, blocks: int) -> tuple[int, bool]:
+    """(parts of an image, whether strips of weights come first) with the least memory traffic.
+
+    Strips first read the weights once, and the input for every strip; parts first the input once, and the weights for
+    every part: unless they stay in the cache.
+    """
+    wanted = max(1, -(-TASKS // (images * strips)), -(-x_bytes // (images * NEAR)))
+    per_part = -(-blocks // min(blocks, wanted))
+    n_parts = -(-blocks // per_part)
+    strips_first = w_bytes + x_bytes * (strips if x_bytes > NEAR else 1)
+    parts_first = x_bytes + w_bytes * (images * n_parts if w_bytes > NEAR else 1)
+    return n_parts, strips_first < parts_first
+
+
+def gradient_cuts(data: int, weights: int, rows: int, inner: int, blocks: int) -> tuple[int, int, int]:
+    """(chunks, groups, spans) of the weight gradient, from the bytes of input and output gradient and of weights.
+
+    Every chunk writes partial sums, which are read again: three times the weights' bytes. Every group of blocks reads
+    its chunk's data. Chunks times groups is TASKS, with the least of both together; powers of two share evenly.
+    """
+    best = (TASKS * data / (3 * weights)) ** 0.5
+    chunks = 1 << min(round(math.log2(max(1, best))), TASKS.bit_length() - 1, rows.bit_length() - 1)
+    groups = min(blocks, -(-TASKS // chunks))
+    return chunks, groups, max(1, round(rows * inner / chunks / SPAN_PIXELS))
 
 
 def reach(of_columns: np.ndarray, itemsize: int) -> np.ndarray:

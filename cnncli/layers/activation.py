@@ -47,7 +47,7 @@ class LeakyRelu(Activation):
     """x where positive, else alpha * x (Maas et al. 2013)."""
 
     code = elementwise.LEAKY_RELU
-    main = "alpha"
+    lone = "alpha"
     alpha: Alpha = 0.01
 
 
@@ -56,7 +56,7 @@ class Elu(Activation):
     """x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
 
     code = elementwise.ELU
-    main = "alpha"
+    lone = "alpha"
     alpha: Alpha = 1.0
 
 

@@ -6,15 +6,32 @@ file.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis
+from cnncli.kernels.tile import ACCUMULATE, ACCUMULATE_GATE, ADD, ADD_RELU, BIAS, BIAS_RELU, GATE, STORE
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a field that holds one word of `known` with its options, or a list of `many` of them."""
+
+    what: str
+    known: Mapping[str, type[Any]]
+    many: bool = False
+    least: int = 0  # items of a list
+    once: bool = False  # no word twice in a list
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        choice = {"choice": self.what}  # `spec.schema` makes a reference of it: a layer may hold layers
+        return {"type": "array", "items": choice, "minItems": self.least} if self.many else choice
+
 
 Triple = tuple[int, int, int]  # one number for depth, height and width; unused leading axes hold 1 (or 0)
 Border = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # (before, after) for depth, height and width
@@ -64,7 +81,7 @@ class Parameter:
     """One learned array. `shape` is the kernels' layout; `file_shape` is the field's order, (out, in, ...).
 
     `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. Weight decay applies to what
-    `decays`: weights, not biases.
+    `decays`: weights, not biases. What is not `learned` has no gradient: it is counted while training.
     """
 
     shape: tuple[int, ...]
@@ -72,6 +89,7 @@ class Parameter:
     fans: tuple[int, int]
     init: Init
     decays: bool = True
+    learned: bool = True
     to_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
     from_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
 
@@ -85,7 +103,7 @@ class Binding:
     """The arrays between which a layer works, for one batch size.
 
     `shape` is that of an input sample; x and y are its input and output; dx and dy their gradients, None where nobody
-    asks for them. `parameters` and `gradients` are by name, flat, in the kernels' layout.
+    asks for them: in an inference both. `parameters` and `gradients` are by name, flat, in the kernels' layout.
     """
 
     shape: Shape
@@ -98,8 +116,25 @@ class Binding:
     arena: Arena
     samples: np.ndarray  # (images,) int64: the numbers of the images in the data set
     key: np.ndarray  # (1,) uint64: stands for seed, epoch and layer
+    others: tuple[Buffer, ...] = ()  # the further inputs of a layer that joins several
+    added: Buffer | None = None  # add this to the output, before a relu: asked only of layers that `fuse_add`
     relu: bool = False  # apply a relu to the output: asked only of layers that `fuse_relu`
+    adds: bool = False  # dx holds another's part, to which it is added: asked only of layers that `accumulate`
     gated: bool = False  # dx is to be 0 where x is not positive: asked only of layers that `gate`
+
+    def store_op(self) -> int:
+        """What the register tile does with its sums when it makes y."""
+        if self.added:
+            return ADD_RELU if self.relu else ADD
+        if self.relu:
+            return BIAS_RELU
+        return BIAS if "bias" in self.parameters else STORE
+
+    def gradient_op(self) -> int:
+        """What the register tile does with its sums when it makes dx."""
+        if self.adds:
+            return ACCUMULATE_GATE if self.gated else ACCUMULATE
+        return GATE if self.gated else STORE
 
 
 Call = Callable[[], None]
@@ -114,13 +149,24 @@ class Layer(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: ClassVar[str]  # the name in the specification, set by `register`
-    main: ClassVar[str | None] = None  # the option that a lone value sets: `dense: 10` is `dense: {units: 10}`
+    lone: ClassVar[str | None] = None  # the option that a lone value sets: `dense: 10` is `dense: {units: 10}`
     fuse_relu: ClassVar[bool] = False  # it can apply a relu that follows it
+    fuse_add: ClassVar[bool] = False  # it can add another buffer to its output
     gate: ClassVar[bool] = False  # its backward can apply the gradient of a relu before it
+    accumulate: ClassVar[bool] = False  # its backward can add to what dx holds
+    passes: ClassVar[bool] = False  # the gradient of each input is the output's own: no backward
+    scalable: ClassVar[bool] = False  # its weights and biases can take over the batch_norm behind it
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")] | None = None
 
+    def inner(self) -> dict[str, tuple["Layer", ...]]:
+        """The lists of layers that this one holds, by their keys, in the order in which they run.
+
+        Each begins at this layer's input; the layer itself reads what they end in, in the same order.
+        """
+        return {}
+
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape of the output for an input of `shape`."""
+        """The shape of the output for an input of `shape`; for as many shapes as there are `inner` lists."""
         return shape
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:

@@ -2,7 +2,8 @@
 
 import math
 
-from cnncli.kernels.convolution import BIAS, BIAS_RELU, GATE, STORE, Convolution, plan_bias_gradient
+from cnncli.kernels.convolution import Convolution, plan_bias_gradient
+from cnncli.kernels.strips import pack, unpack
 from cnncli.layers.base import (
     BIASES,
     DATA,
@@ -25,9 +26,12 @@ from cnncli.layers.base import (
 class Conv(Layer):
     """Slides `filters` kernels over the input and adds a bias."""
 
-    main = "filters"
+    lone = "filters"
     fuse_relu = True
+    fuse_add = True
     gate = True
+    accumulate = True
+    scalable = True
 
     filters: Dimension
     kernel: PerAxis = 3
@@ -49,17 +53,20 @@ class Conv(Layer):
         return Shape(tuple(axis.out for axis in self._convolution(shape).axes), self.filters, shape.rank)
 
     def parameters(self, shape):
-        layout = self._convolution(shape).weight_shape
-        groups, *kernel, c_in, c_out = layout
-        file_shape = (self.filters, c_in, *kernel[3 - shape.rank :])
-        taps = math.prod(kernel)
+        groups, *kernel, c_in, c_out = self._convolution(shape).weight_shape
+        file_shape, taps = (self.filters, c_in, *kernel[3 - shape.rank :]), math.prod(kernel)
+
+        def to_file(w):
+            ours = unpack(w, groups, c_out).reshape(groups, *kernel, c_in, c_out)
+            return ours.transpose(0, 5, 4, 1, 2, 3).reshape(file_shape)
+
+        def from_file(w):
+            ours = w.reshape(groups, c_out, c_in, *kernel).transpose(0, 3, 4, 5, 2, 1)
+            return pack(ours.reshape(groups, taps * c_in, c_out))
+
+        size = (groups * taps * c_in * c_out,)
         weight = Parameter(
-            layout,
-            file_shape,
-            (c_in * taps, c_out * taps),
-            self.init,
-            to_file=lambda w: w.reshape(layout).transpose(0, 5, 4, 1, 2, 3).reshape(file_shape),
-            from_file=lambda w: w.reshape(groups, c_out, c_in, *kernel).transpose(0, 3, 4, 5, 2, 1),
+            size, file_shape, (c_in * taps, c_out * taps), self.init, to_file=to_file, from_file=from_file
         )
         bias = Parameter((self.filters,), (self.filters,), (1, 1), Constant(constant=0.0), decays=False)
         return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}
@@ -81,15 +88,14 @@ class Conv(Layer):
     def bind(self, b: Binding):
         convolution = self._convolution(b.shape)
         weight, bias = b.parameters["weight"], b.parameters.get("bias")
-        op = (BIAS_RELU if b.relu else BIAS) if self.bias or b.relu else STORE
         bias = b.arena.take((self.filters,)) if bias is None else bias
-        forward = convolution.plan_forward(b.y, b.x, weight, bias, op)
+        forward = convolution.plan_forward(b.y, b.x, weight, bias, b.store_op(), b.added)
         if b.dy is None:
             return forward, []
         calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], b.x, b.dy, b.arena))]
         if self.bias:
             calls.append((BIASES, plan_bias_gradient(b.gradients["bias"], b.dy, b.arena)))
         if b.dx is not None:
-            gate = (GATE, b.x) if b.gated else (STORE, None)
-            calls.append((DATA, convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *gate)))
+            into = b.gradient_op(), b.x if b.gated else None
+            calls.append((DATA, convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *into)))
         return forward, calls

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from cnncli.kernels.convolution import BIAS, BIAS_RELU, GATE, STORE, as_pixels, dense, plan_bias_gradient
+from cnncli.kernels import elementwise
+from cnncli.kernels.convolution import as_pixels, dense, plan_bias_gradient
+from cnncli.kernels.strips import pack, unpack
 from cnncli.layers.base import (
     BIASES,
     DATA,
@@ -22,9 +24,12 @@ from cnncli.layers.base import (
 class Dense(Layer):
     """Connects every input with each of `units` outputs, and adds a bias."""
 
-    main = "units"
+    lone = "units"
     fuse_relu = True
+    fuse_add = True
     gate = True
+    accumulate = True
+    scalable = True
 
     units: Dimension
     bias: bool = True
@@ -38,12 +43,12 @@ class Dense(Layer):
     def parameters(self, shape):
         c_in = shape.channels
         weight = Parameter(
-            (c_in, self.units),
+            (c_in * self.units,),
             (self.units, c_in),
             (c_in, self.units),
             self.init,
-            to_file=lambda w: w.reshape(c_in, self.units)[channels_first(shape)].T,
-            from_file=lambda w: w.T[np.argsort(channels_first(shape))],
+            to_file=lambda w: unpack(w, 1, self.units)[0][channels_first(shape)].T,
+            from_file=lambda w: pack(w.T[np.argsort(channels_first(shape))][None]),
         )
         bias = Parameter((self.units,), (self.units,), (1, 1), Constant(constant=0.0), decays=False)
         return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}
@@ -55,9 +60,8 @@ class Dense(Layer):
         weight, bias = b.parameters["weight"], b.parameters.get("bias")
         product = dense(b.x.array.shape[0], b.shape.channels, self.units)
         x, y = as_pixels(b.x), as_pixels(b.y)
-        op = (BIAS_RELU if b.relu else BIAS) if self.bias or b.relu else STORE
         bias = b.arena.take((self.units,)) if bias is None else bias
-        forward = product.plan_forward(y, x, weight, bias, op)
+        forward = product.plan_forward(y, x, weight, bias, b.store_op(), b.added and as_pixels(b.added))
         if b.dy is None:
             return forward, []
         dy = as_pixels(b.dy)
@@ -65,8 +69,8 @@ class Dense(Layer):
         if self.bias:
             calls.append((BIASES, plan_bias_gradient(b.gradients["bias"], b.dy, b.arena)))
         if b.dx is not None:
-            gate = (GATE, x) if b.gated else (STORE, None)
-            calls.append((DATA, product.plan_data_gradient(as_pixels(b.dx), dy, weight, b.arena, *gate)))
+            into = b.gradient_op(), x if b.gated else None
+            calls.append((DATA, product.plan_data_gradient(as_pixels(b.dx), dy, weight, b.arena, *into)))
         return forward, calls
 
 
@@ -79,10 +83,17 @@ def channels_first(shape: Shape) -> np.ndarray:
 
 @register("flatten")
 class Flatten(Layer):
-    """Makes one axis of all: a view, nothing is copied."""
+    """Makes one axis of all: a view, unless another layer reads the input with a border."""
+
+    passes = True
 
     def output_shape(self, shape):
         return Shape((1, 1, 1), shape.elements, 0, shape) if shape.rank else shape
 
     def view(self, training):
         return True
+
+    def bind(self, b: Binding):
+        length = b.x.size[2] * b.x.channels
+        rows = np.stack([np.arange(len(b.x.row_starts)) * length, b.x.row_starts])
+        return lambda: elementwise.copy_rows(b.y.array, b.x.array, rows, length), []

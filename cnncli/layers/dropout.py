@@ -13,7 +13,7 @@ from cnncli.layers.base import DATA, Binding, Layer, register
 class Dropout(Layer):
     """Sets elements to 0 with probability `rate`, anew for each epoch and sample; the rest grow by 1 / (1 - rate)."""
 
-    main = "rate"
+    lone = "rate"
     rate: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
     def view(self, training):

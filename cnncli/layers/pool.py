@@ -12,7 +12,7 @@ from cnncli.layers.base import DATA, Binding, Layer, Padding, PerAxis, Shape, re
 class Pool(Layer):
     """What both kinds share: the window. `stride` is the window's size unless given."""
 
-    main = "size"
+    lone = "size"
 
     size: PerAxis
     stride: PerAxis | None = None
@@ -66,7 +66,8 @@ class MaxPool(Pool):
             return forward, []
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
-        overlap = any(axis.stride < axis.kernel for axis in self._axes(b.shape))
+        # where windows overlap, or leave elements out, dx is cleared and added to
+        overlap = any(axis.stride != axis.kernel or axis.out * axis.kernel != axis.size for axis in self._axes(b.shape))
 
         def backward():
             pool.max_pool_gradient(dx, dy, arg, y, back_rows, back_taps, phases, columns, b.gated, overlap)
@@ -98,3 +99,23 @@ class AvgPool(Pool):
             pool.average_pool_gradient(dx, dy, back_rows, back_taps, phases, scales, channels)
 
         return forward, [(DATA, backward)]
+
+
+@register("global_avg_pool")
+class GlobalAvgPool(Layer):
+    """The mean of each channel over the whole image (Lin et al. 2014): a flat output, one number a channel."""
+
+    def _pool(self, shape) -> AvgPool:
+        if not shape.rank:
+            raise ValueError("it needs an input with spatial axes, not a flat one")
+        return AvgPool(size=list(shape.axes))
+
+    def output_shape(self, shape):
+        self._pool(shape)
+        return Shape((1, 1, 1), shape.channels, 0)
+
+    def window(self, shape):
+        return self._pool(shape).window(shape)
+
+    def bind(self, b: Binding):
+        return self._pool(b.shape).bind(b)

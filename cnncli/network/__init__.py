@@ -1,8 +1,8 @@
-"""Networks: layers in order, their parameters in one flat array, their buffers, one training step, one inference."""
+"""Networks: the graph of layers, their parameters in one flat array, their buffers, one step, one inference."""
 
-from cnncli.network.network import Network
-from cnncli.network.nodes import Node, nodes, slots, stages
+from cnncli.network.network import Network, nodes, schedule
 from cnncli.network.parameters import Parameters
 from cnncli.network.plan import Plan
+from cnncli.network.stages import stages
 
-__all__ = ["Network", "Node", "Parameters", "Plan", "nodes", "slots", "stages"]
+__all__ = ["Network", "Parameters", "Plan", "nodes", "schedule", "stages"]

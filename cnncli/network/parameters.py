@@ -12,48 +12,63 @@ ALIGNED = 16  # elements: each parameter begins on a cache line
 class Parameters:
     """`values` and `gradients` are flat; those that weight decay applies to come first, `decayed` elements of them.
 
-    `declared` maps a tensor's name, PATH.weight, to its declaration. The gaps that align the parameters stay 0.
+    `declared` maps a tensor's name, PATH.weight, to its declaration. What is not learned, such as running averages, is
+    in `counted`, and in a flat array of its own, `state`. The gaps that align the parameters stay 0. `version` grows
+    with every change that `changed` tells of: what is made from parameters is made again.
     """
 
     def __init__(self, declared: dict[str, Parameter], arena: Arena):
-        self.declared = declared
-        order = sorted(declared, key=lambda name: not declared[name].decays)
-        self._span, end, self.decayed = {}, 0, 0
-        for name in order:
-            size = declared[name].size
-            self._span[name] = slice(end, end + size)
-            end = -(-(end + size) // ALIGNED) * ALIGNED
-            if declared[name].decays:
-                self.decayed = end
+        self.declared = {name: parameter for name, parameter in declared.items() if parameter.learned}
+        self.counted = {name: parameter for name, parameter in declared.items() if not parameter.learned}
+        order = sorted(self.declared, key=lambda name: not declared[name].decays)
+        self._span, end = _spans(order, declared)
+        self.decayed = _spans([name for name in order if declared[name].decays], declared)[1]
         self.values, self.gradients = arena.take((end,)), arena.take((end,))
+        spans, end = _spans(list(self.counted), declared)
+        self._span |= spans
+        self.state, self.version = arena.take((end,)), 0
 
     @property
     def count(self) -> int:
         """How many numbers are learned."""
         return sum(parameter.size for parameter in self.declared.values())
 
+    def changed(self) -> None:
+        """To be called when a value was changed."""
+        self.version += 1
+
     def value(self, name: str) -> np.ndarray:
         """A parameter, flat, in the kernels' layout: a view."""
-        return self.values[self._span[name]]
+        return (self.state if name in self.counted else self.values)[self._span[name]]
 
     def gradient(self, name: str) -> np.ndarray:
-        """The gradient of a parameter, flat, in the kernels' layout: a view."""
+        """The gradient of a learned parameter, flat, in the kernels' layout: a view."""
         return self.gradients[self._span[name]]
 
     def initialize(self, seed: int) -> None:
         """Draw every parameter's first value."""
-        self.load({name: initial(parameter, seed, name) for name, parameter in self.declared.items()})
+        self.load({name: initial(p, seed, name) for name, p in (self.declared | self.counted).items()})
 
     def load(self, tensors: dict[str, np.ndarray], into: np.ndarray | None = None) -> None:
         """Take values in the files' order and shapes; `into` is another flat array, such as an optimiser's."""
-        flat = self.values if into is None else into
-        for name, parameter in self.declared.items():
-            flat[self._span[name]] = parameter.from_file(tensors[name]).reshape(-1)
+        for name, parameter in (self.declared if into is not None else self.declared | self.counted).items():
+            to = self.value(name) if into is None else into[self._span[name]]
+            to[:] = parameter.from_file(tensors[name]).reshape(-1)
+        self.changed()
 
     def save(self, flat: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Copies of all parameters, or of another flat array's spans, in the files' order and shapes."""
-        flat = self.values if flat is None else flat
-        return {
-            name: np.ascontiguousarray(parameter.to_file(flat[self._span[name]].reshape(parameter.shape))).copy()
-            for name, parameter in self.declared.items()
-        }
+        found = {}
+        for name, parameter in (self.declared if flat is not None else self.declared | self.counted).items():
+            of = self.value(name) if flat is None else flat[self._span[name]]
+            found[name] = np.ascontiguousarray(parameter.to_file(of.reshape(parameter.shape))).copy()
+        return found
+
+
+def _spans(names: list[str], declared: dict[str, Parameter]) -> tuple[dict[str, slice], int]:
+    """Where each parameter lies in a flat array, and the array's size."""
+    spans, end = {}, 0
+    for name in names:
+        spans[name] = slice(end, end + declared[name].size)
+        end = -(-(end + declared[name].size) // ALIGNED) * ALIGNED
+    return spans, end

@@ -1,16 +1,16 @@
 """A plan: a network's buffers for one batch size, and the calls of a step, bound to them. A step allocates nothing."""
 
 import zlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from cnncli.kernels import elementwise
-from cnncli.kernels.buffer import Arena, Buffer, new_buffer
+from cnncli.kernels.buffer import Buffer
 from cnncli.layers.base import DATA, Binding, Call
 from cnncli.layers.losses import bind_loss, bind_ranks
-from cnncli.network.nodes import Stage, slots, stages
+from cnncli.network.schedule import Backward, Schedule, Slot
+from cnncli.network.stages import Stage
 
 
 class Step(NamedTuple):
@@ -21,74 +21,101 @@ class Step(NamedTuple):
     call: Call
 
 
-@dataclass
-class Memory:
-    """The buffers between stages, from the input's to the output's, and the gradients'; None where nobody needs one."""
-
-    values: list[Buffer]
-    gradients: list[Buffer | None]
-
-
 class Plan:
     """What to fill: `x`, the input's buffer, with `labels` and `samples`; what comes of it: `output` (N, classes).
 
     After `forward`, `losses` (N,) holds each sample's loss and `ranks` (N,) how many classes scored above the label.
-    `forward_calls` and `backward_calls` are what runs, in order.
+    `forward_calls` and `backward_calls` are what runs, in order. `arrays` is the memory, which plans of fewer images
+    share.
     """
 
-    def __init__(self, network, images: int, training: bool, memory: Memory | None):
-        self.images, self.training = images, training
-        self.stages = stages(network.nodes, training)
-        self.memory = memory = memory or allocate(network.arena, images, self.stages, training)
-        values = [buffer.head(images) for buffer in memory.values]
-        gradients = [buffer and buffer.head(images) for buffer in memory.gradients]
-        self.x, self.output, self.doutput = values[0], values[-1].array, gradients[-1].array
-        self.x_rows = self.x.row_starts
+    def __init__(self, network, schedule: Schedule, images: int, arrays: list[np.ndarray]):
+        self.images, self.training, self.arrays = images, schedule.training, arrays
+        self.stages, self._parameters, self._arena = schedule.stages, network.parameters, network.arena
+        self._values = {value: self._buffer(slot) for value, slot in schedule.values.items()}
+        self._gradients = {value: self._buffer(slot) for value, slot in schedule.gradients.items()}
+        self.x, self.output = self._values[0], self._values[schedule.output].array
+        self.doutput, self.x_rows = self._gradients[schedule.output].array, self.x.row_starts
         self.labels, self.samples = np.zeros(images, np.int64), np.zeros(images, np.int64)
         self.losses, self.ranks = np.zeros(images), np.zeros(images, np.int64)
         self.keys = np.zeros((len(self.stages), 1), np.uint64)
         self._layers = np.array([zlib.crc32(stage.path.encode()) for stage in self.stages], np.uint64)
-        train, specification = network.specification.train, network.specification
-        smoothing = train.label_smoothing if training else 0.0
+        specification = network.specification
+        smoothing = specification.train.label_smoothing if self.training else 0.0
         self._loss = bind_loss(specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing)
         self._ranks = bind_ranks(self.ranks, self.output, self.labels)
-        self.forward_calls, self.backward_calls = self._bind(network, values, gradients)
+        self._folds: list[Call] = []
+        self._version = -1
+        self.forward_calls: list[Step] = []
+        self.backward_calls: list[Step] = []
+        self._bind(schedule)
 
-    def _bind(self, network, values, gradients):
-        forward, backward, relu_before = [], [], False
-        for i, stage in enumerate(self.stages):
+    def _buffer(self, slot: Slot) -> Buffer:
+        array = self.arrays[slot.root.array][: self.images]
+        return Buffer(array, slot.shape.size, slot.shape.channels, slot.border)
+
+    def _bind(self, schedule: Schedule) -> None:
+        backward_of = {step.stage.value: step for step in schedule.backward}
+        for i, stage in reversed(list(enumerate(self.stages))):  # backward's order; forward's is turned at the end
+            step = backward_of.get(stage.value)
+            if step and step.clears:
+                own = self._gradients[stage.value], self._values[stage.value]
+                self.backward_calls.append(Step(stage.path, DATA, _relu_gradient(*own)))
+            for slot, adds in step.moves if step else ():
+                call = _move(self._buffer(slot), self._gradients[stage.value], adds)
+                self.backward_calls.append(Step(stage.path, DATA, call))
             if stage.view:
-                if gradients[i] and self.training and not np.shares_memory(gradients[i].array, gradients[i + 1].array):
-                    backward.append(Step(stage.path, DATA, _copy(gradients[i], gradients[i + 1])))
                 continue
-            names = stage.layer.parameters(stage.shape)
-            gated = relu_before and stage.layer.gate
-            training = self.training and gradients[i + 1] is not None
-            ahead, back = stage.layer.bind(
-                Binding(
-                    shape=stage.shape,
-                    x=values[i],
-                    y=values[i + 1],
-                    dx=gradients[i] if training else None,
-                    dy=gradients[i + 1] if training else None,
-                    parameters={name: network.parameters.value(f"{stage.path}.{name}") for name in names},
-                    gradients={name: network.parameters.gradient(f"{stage.path}.{name}") for name in names},
-                    arena=network.arena,
-                    samples=self.samples,
-                    key=self.keys[i],
-                    relu=stage.relu,
-                    gated=gated,
-                )
-            )
-            forward.append(Step(stage.path, "forward", ahead))
-            if back:
-                if relu_before and not gated and gradients[i] is not None:
-                    backward.append(Step(stage.path, DATA, _relu_gradient(gradients[i], values[i])))
-                backward += [Step(stage.path, part, call) for part, call in reversed(back)]
-            relu_before = stage.relu
-        if relu_before and self.training:  # a relu that is the network's last layer
-            backward.append(Step(self.stages[-1].path, DATA, _relu_gradient(gradients[-1], values[-1])))
-        return forward, backward[::-1]
+            ahead, back = stage.layer.bind(self._binding(i, stage, step))
+            self.forward_calls.append(Step(stage.path, "forward", ahead))
+            self.backward_calls += [Step(stage.path, part, call) for part, call in back]
+            for part in step.parts if step else ():
+                if part and part.through:
+                    call = _move(self._buffer(part.into), self._buffer(part.through), True)
+                    self.backward_calls.append(Step(stage.path, DATA, call))
+        self.forward_calls.reverse()
+
+    def _binding(self, i: int, stage: Stage, step: Backward | None) -> Binding:
+        names = stage.layer.parameters(stage.shape)
+        first, *others = (self._values[value] for value in stage.node.inputs)
+        part = step.parts[0] if step and step.parts else None
+        parameters = {name: self._parameters.value(f"{stage.path}.{name}") for name in names}
+        return Binding(
+            shape=stage.shape,
+            x=first,
+            y=self._values[stage.value],
+            dx=part and self._buffer(part.through or part.into),
+            dy=self._gradients[stage.value] if step else None,
+            parameters=self._fold(stage, parameters) if stage.folded else parameters,
+            gradients={
+                name: self._parameters.gradient(f"{stage.path}.{name}") for name, p in names.items() if p.learned
+            },
+            arena=self._arena,
+            samples=self.samples,
+            key=self.keys[i],
+            others=tuple(others),
+            added=None if stage.added is None else self._values[stage.added],
+            relu=stage.relu,
+            adds=part is not None and part.adds and not part.through,
+            gated=part is not None and part.gated,
+        )
+
+    def _fold(self, stage: Stage, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Weights and biases that do what the layer and the batch_norm behind it do, made anew after each change."""
+        norm, declared = stage.folded, stage.layer.parameters(stage.shape)["weight"]
+        names = norm.layer.parameters(norm.shape)
+        values = {name: self._parameters.value(f"{norm.path}.{name}") for name in names}
+        weight, bias = self._arena.take(of["weight"].shape), self._arena.take((norm.output.channels,))
+
+        def fold():
+            scale, shift = norm.layer.fold(values)
+            of_output = scale.reshape(-1, *(1 for _ in declared.file_shape[1:]))
+            by_element = declared.from_file(np.broadcast_to(of_output, declared.file_shape)).reshape(-1)
+            np.multiply(of["weight"], by_element, out=weight, casting="same_kind")
+            bias[:] = shift + of["bias"] * scale if "bias" in of else shift
+
+        self._folds.append(fold)
+        return {"weight": weight, "bias": bias}
 
     def draw(self, key: int) -> None:
         """Set the random numbers of this step: `key` stands for the seed and the epoch."""
@@ -100,9 +127,15 @@ class Plan:
         self.infer()
         self._loss()
         self._ranks()
+        if self.training:
+            self._parameters.changed()  # running averages
 
     def infer(self) -> None:
         """From x to output."""
+        if self._folds and self._version != self._parameters.version:
+            for fold in self._folds:
+                fold()
+            self._version = self._parameters.version
         for step in self.forward_calls:
             step.call()
 
@@ -112,30 +145,21 @@ class Plan:
             step.call()
 
 
-def allocate(arena: Arena, images: int, planned: list[Stage], training: bool) -> Memory:
-    """The buffers of all slots."""
-
-    def buffers(of):
-        found: list[Buffer | None] = []
-        for slot in of:
-            if slot is None or slot.own:
-                found.append(slot and new_buffer(arena, images, slot.shape, slot.border))
-            else:
-                found.append(Buffer(found[-1].array, slot.shape.size, slot.shape.channels, slot.border))
-        return found
-
-    values, gradients = slots(planned, training)
-    return Memory(buffers(values), buffers(gradients))
+def _move(into: Buffer, of: Buffer, adds: bool) -> Call:
+    """The call that copies a gradient, or adds it to another. They may differ in their borders, and one may be flat."""
+    shaped = into if into.size != (1, 1, 1) else of
+    length, many = shaped.size[2] * shaped.channels, shaped.size[0] * shaped.size[1]
+    to, source = (
+        buffer.row_starts if buffer.size == shaped.size else np.arange(many) * length for buffer in (into, of)
+    )
+    if adds:
+        rows = np.stack([to, to, source])
+        return lambda: elementwise.add(into.array, into.array, of.array, rows, length, False)
+    rows = np.stack([to, source])
+    return lambda: elementwise.copy_rows(into.array, of.array, rows, length)
 
 
-def _copy(gradient: Buffer, flat: Buffer):
-    """The call that fills a gradient with a border from the flat one that the next layer wrote."""
-    length = gradient.size[2] * gradient.channels
-    rows = np.stack([gradient.row_starts, np.arange(len(gradient.row_starts)) * length])
-    return lambda: elementwise.copy_rows(gradient.array, flat.array, rows, length)
-
-
-def _relu_gradient(gradient: Buffer, value: Buffer):
+def _relu_gradient(gradient: Buffer, value: Buffer) -> Call:
     """The call that clears a gradient in place where the fused relu's output is not positive."""
     rows = np.stack([gradient.row_starts, gradient.row_starts, value.row_starts])
     d, v, length = gradient.array, value.array, value.size[2] * value.channels

@@ -1,14 +1,12 @@
 """A network at a glance, from its specification alone: nothing is allocated, so one that is too large can be seen."""
 
-import math
 from dataclasses import dataclass
 
 from cnncli import network, spec
 from cnncli.kernels.optimizers import SLOTS
 from cnncli.layers import Layer, Shape
-from cnncli.layers.base import Border, Triple
 from cnncli.layers.dense import Dense
-from cnncli.network import Node
+from cnncli.spec import Node
 
 FLOAT = 4  # bytes
 
@@ -18,7 +16,7 @@ class Row:
     """A layer. `window` and `stride` are None where its outputs see one input each, or all.
 
     `multiply_adds` are for one sample, forward; `memory` is bytes of output and gradient for a batch, 0 where the layer
-    works in another's memory; `field` is how much of the network's input one output sees, along each axis.
+    works in memory that another has or had; `field` is how much of the network's input one output sees along each axis.
     """
 
     path: str
@@ -70,16 +68,16 @@ def summarize(specification: spec.Specification, batch_size: int | None = None) 
     batch_size = batch_size or specification.train.batch_size
     memory = buffers(nodes)
     rows = []
-    for entry, node, field in zip(specification.layers, nodes, receptive_fields(nodes), strict=True):
+    for node, field in zip(nodes, receptive_fields(nodes), strict=True):
         window, stride = _window(node.layer, node.shape)
         rows.append(
             Row(
                 path=node.path,
-                kind=entry.kind,
+                kind=node.layer.kind,
                 output=node.output,
                 window=window,
                 stride=stride,
-                parameters=sum(p.size for p in node.layer.parameters(node.shape).values()),
+                parameters=sum(p.size for p in node.layer.parameters(node.shape).values() if p.learned),
                 multiply_adds=node.layer.multiply_adds(node.shape),
                 memory=FLOAT * batch_size * memory.get(node.path, 0),
                 field=field,
@@ -103,35 +101,27 @@ def receptive_fields(nodes: list[Node]) -> list[tuple[int, ...]]:
 
     A window of k outputs of the layer before reaches (k - 1) * jump inputs further than one of them, where neighbouring
     outputs lie `jump` inputs apart (Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural
-    Networks"). Behind a dense layer it is the whole input.
+    Networks"). Behind a dense layer it is the whole input; where several paths meet, the widest counts.
     """
     image = nodes[0].shape
-    field, jump, found = (1, 1, 1), (1, 1, 1), []
+    known = [((1, 1, 1), (1, 1, 1))]  # field and jump of each value
     for node in nodes:
+        fields, jumps = zip(*(known[value] for value in node.inputs), strict=True)
+        field, jump = (tuple(map(max, zip(*of, strict=True))) for of in (fields, jumps))
+        window, stride = node.layer.window(node.shape)
+        field = tuple(f + (k - 1) * j for f, k, j in zip(field, window, jump, strict=True))
         if isinstance(node.layer, Dense):
             field = image.size
-        else:
-            window, stride = node.layer.window(node.shape)
-            field = tuple(f + (k - 1) * j for f, k, j in zip(field, window, jump, strict=True))
-            jump = tuple(j * s for j, s in zip(jump, stride, strict=True))
-        found.append(field[3 - image.rank :])
-    return found
+        known.append((field, tuple(j * s for j, s in zip(jump, stride, strict=True))))
+    return [field[3 - image.rank :] for field, _ in known[1:]]
 
 
 def buffers(nodes: list[Node]) -> dict[str, int]:
-    """Elements that a training plan holds for one sample: `input`, and by path each layer's output and its gradient.
+    """Elements that a training plan holds for one sample: by path what each layer's output and its gradient take.
 
-    The layers that are missing work in another's buffer.
+    `input` is the network's. The layers that are missing work in memory of others.
     """
-    planned = network.stages(nodes, training=True)
     found: dict[str, int] = {}
-    for of in network.slots(planned, training=True):
-        for path, slot in zip(("input", *(stage.path for stage in planned)), of, strict=True):
-            if slot is not None and slot.own:
-                found[path] = found.get(path, 0) + _padded(slot.shape, slot.border)
+    for slot in network.schedule(nodes, training=True).arrays:
+        found[slot.owner] = found.get(slot.owner, 0) + slot.elements
     return found
-
-
-def _padded(shape: Shape, border: Border) -> int:
-    padded: Triple = tuple(n + before + after for n, (before, after) in zip(shape.size, border, strict=True))
-    return math.prod(padded) * shape.channels

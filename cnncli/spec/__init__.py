@@ -1,9 +1,10 @@
-"""YAML to a checked specification: `read` a file or a model of the zoo, `parse` a text, and follow the `shapes`.
+"""YAML to a checked specification: `read` a file or a model of the zoo, `parse` a text, and `nodes` with their shapes.
 
 Whatever is wrong is a `SpecificationError` in one line, with the file, the line and what was expected.
 """
 
 from cnncli.spec.files import models, read
+from cnncli.spec.nodes import Node, nodes
 from cnncli.spec.options import (
     AUGMENTATIONS,
     OPTIMIZERS,
@@ -24,7 +25,7 @@ from cnncli.spec.options import (
     Train,
 )
 from cnncli.spec.schema import json_schema
-from cnncli.spec.specification import Entry, Specification, parse, shapes
+from cnncli.spec.specification import Entry, Specification, parse
 
 __all__ = [
     "AUGMENTATIONS",
@@ -39,6 +40,7 @@ __all__ = [
     "Flip",
     "Input",
     "Loss",
+    "Node",
     "OneCycle",
     "RmsProp",
     "Sgd",
@@ -48,7 +50,7 @@ __all__ = [
     "Train",
     "json_schema",
     "models",
+    "nodes",
     "parse",
     "read",
-    "shapes",
 ]

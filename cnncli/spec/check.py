@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from cnncli.errors import SpecificationError
+from cnncli.layers.base import OneOf
 from cnncli.spec.expected import explain, relevant
-from cnncli.spec.options import OneOf
 from cnncli.spec.words import dotted, printable, quote, shorten, suggest
 from cnncli.spec.yaml import Mark, Path
 
@@ -137,10 +137,10 @@ class Checker:
             return None
         cls, inside = one_of.known[kind], (*path, kind)
         if options is not None and not isinstance(options, dict):
-            if cls.main is None:
-                self.problem(inside, lambda: f"{dotted(path)}: {no_main(cls, kind, options)}")
+            if cls.lone is None:
+                self.problem(inside, lambda: f"{dotted(path)}: {no_lone(cls, kind, options)}")
                 return None
-            options = {cls.main: options}
+            options = {cls.lone: options}
         return self.model(cls, options, inside)
 
 
@@ -166,6 +166,6 @@ def unknown_kind(one_of: OneOf, kind: str) -> str:
     return f"unknown {one_of.what} {quote(kind)}{suggest(kind, one_of.known)}"
 
 
-def no_main(cls: type[BaseModel], kind: str, options: Any) -> str:
+def no_lone(cls: type[BaseModel], kind: str, options: Any) -> str:
     keys = ", ".join(cls.model_fields)
     return f"{kind} takes no lone value, found {quote(options)}; write {kind}: {{KEY: VALUE}} (keys: {keys or 'none'})"

@@ -4,13 +4,12 @@ A field marked with `OneOf` is written as a word (`adam`), a word with its main 
 mapping of options; `many` of them as a list. The models declare the keys, `check` reads them.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from cnncli.layers import LAYERS, Layer
+from cnncli.layers.base import OneOf
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 INTERVAL_PATTERN = r"^[1-9][0-9]{0,8}(min|epoch)$"
@@ -26,22 +25,7 @@ class Choice(Options):
     """One of several words, with its own options."""
 
     kind: ClassVar[str]
-    main: ClassVar[str | None] = None  # the option that a lone value sets
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """Marks a field that holds one word of `known` with its options, or a list of `many` of them."""
-
-    what: str
-    known: Mapping[str, type[Any]]
-    many: bool = False
-    least: int = 0  # items of a list
-    once: bool = False  # no word twice in a list
-
-    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
-        choice = {"choice": self.what}  # `schema` makes a reference of it: a layer may hold layers
-        return {"type": "array", "items": choice, "minItems": self.least} if self.many else choice
+    lone: ClassVar[str | None] = None  # the option that a lone value sets
 
 
 def by_kind(**classes: type[Choice]) -> dict[str, type[Choice]]:
@@ -79,7 +63,7 @@ class Flip(Augmentation):
 class Shift(Augmentation):
     """A translation of up to `pixels` along height and width."""
 
-    main = "pixels"
+    lone = "pixels"
     pixels: Extent
 
 
@@ -96,7 +80,7 @@ class Data(Options):
 class Optimizer(Choice):
     """A rule that moves the parameters; `lr` is the peak of the schedule."""
 
-    main = "lr"
+    lone = "lr"
     lr: Positive = 0.001
     weight_decay: NotNegative = 0.0
 
@@ -152,14 +136,14 @@ class Constant(Schedule):
 class Cosine(Schedule):
     """Half a cosine from the peak to `final` times the peak (Loshchilov and Hutter 2017)."""
 
-    main = "final"
+    lone = "final"
     final: Fraction = 0.0
 
 
 class Step(Schedule):
     """Times `factor` every `every` epochs."""
 
-    main = "every"
+    lone = "every"
     every: Count
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
 
@@ -167,7 +151,7 @@ class Step(Schedule):
 class OneCycle(Schedule):
     """Up to the peak over the fraction `rise` of the steps, then down; `start` and `end` are divisors (Smith 2018)."""
 
-    main = "rise"
+    lone = "rise"
     rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
     start: Annotated[float, Field(ge=1)] = 25.0
     end: Annotated[float, Field(ge=1)] = 1e4

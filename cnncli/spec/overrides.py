@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from cnncli.errors import SpecificationError
+from cnncli.layers.base import OneOf
 from cnncli.spec.check import Places, override_label, split
 from cnncli.spec.expected import unknown_key
-from cnncli.spec.options import Document, OneOf
+from cnncli.spec.options import Document
 from cnncli.spec.words import dotted, quote, suggest
 from cnncli.spec.yaml import Path, load
 
@@ -98,8 +99,8 @@ def put_option(node: Any, one_of: OneOf, at: Path, rest: list[str], value: Any) 
     kind, options = split(node)
     if kind != word:
         options = None
-    elif options is not None and not isinstance(options, dict) and cls.main and len(rest) > 1:
-        options = {cls.main: options}
+    elif options is not None and not isinstance(options, dict) and cls.lone and len(rest) > 1:
+        options = {cls.lone: options}
     inner, path = put(options, cls, (*at, word), rest[1:], value)
     return {word: inner}, path
 

@@ -20,7 +20,7 @@ def json_schema() -> dict[str, Any]:
         for kind, cls in known.items():
             options = cls.model_json_schema()
             definitions |= options.pop("$defs", {})
-            values = [options, {"type": "null"}, *([options["properties"][cls.main]] if cls.main else [])]
+            values = [options, {"type": "null"}, *([options["properties"][cls.lone]] if cls.lone else [])]
             forms.append({"type": "object", "properties": {kind: {"anyOf": values}}, "required": [kind]})
             forms[-1]["additionalProperties"] = False
         definitions[what] = {"anyOf": forms}

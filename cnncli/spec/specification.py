@@ -1,4 +1,4 @@
-"""The checked specification, and the shapes that follow from it."""
+"""The checked specification."""
 
 import re
 from collections.abc import Sequence
@@ -6,19 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from cnncli.errors import SpecificationError
-from cnncli.layers import Layer, Shape
+from cnncli.layers import Layer
 from cnncli.spec.check import Checker, Places, split
 from cnncli.spec.options import Data, Document, Input, Loss, Train
 from cnncli.spec.overrides import apply
-from cnncli.spec.words import one_line
 from cnncli.spec.yaml import Path, dump, load
-
-SHAPES_SHOWN = 6
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A layer in its place. `path` is its name, or its position and kind such as `0_conv`.
+    """A layer in its place. `path` is its name, or its position and kind such as `0_conv`, behind that of the layer
+    that holds it: `4_residual.main.0_conv`. `inner` are the lists of layers that it holds itself, by their keys.
 
     `location` is `lenet.yaml:4` or the override that put it there; neither it nor `line` counts in a comparison.
     """
@@ -26,6 +24,7 @@ class Entry:
     path: str
     kind: str
     layer: Layer
+    inner: dict[str, tuple["Entry", ...]]
     line: int = field(compare=False)
     location: str = field(compare=False)
 
@@ -76,38 +75,15 @@ def stem(where: str) -> str:
     return name[:64] or "model"
 
 
-def entries(layers: Sequence[Layer], items: list, path: Path, places: Places) -> tuple[Entry, ...]:
+def entries(layers: Sequence[Layer], items: list, path: Path, places: Places, prefix: str = "") -> tuple[Entry, ...]:
     """The layers of one list; `items` is that list as it was written, at `path` of the document."""
-    return tuple(
-        Entry(
-            path=layer.name or f"{position}_{kind}",
-            kind=kind,
-            layer=layer,
-            line=places.order((*path, position))[0],
-            location=places.find((*path, position)),
-        )
-        for position, (layer, (kind, _)) in enumerate(zip(layers, map(split, items), strict=True))
-    )
-
-
-def shapes(specification: Specification) -> list[Shape]:
-    """The shape of the input, then of each layer's output.
-
-    Raises SpecificationError for the first layer whose input does not fit, with the shapes that lead to it.
-    """
-    axes = specification.input.size
-    result = [Shape((1,) * (3 - len(axes)) + tuple(axes), specification.input.channels, len(axes))]
-    for entry in specification.layers:
-        try:
-            result.append(entry.layer.output_shape(result[-1]))
-        except ValueError as error:
-            message = f"layer {entry.path} ({entry.kind}): {one_line(str(error))}"
-            raise SpecificationError(f"{entry.location}: {message}; {so_far(specification, result)}") from None
-    return result
-
-
-def so_far(specification: Specification, known: list[Shape]) -> str:
-    names = ["input", *(entry.path for entry in specification.layers)]
-    steps = [f"{name} {shape}" for name, shape in zip(names, known, strict=False)]
-    cut = ["..."] if len(steps) > SHAPES_SHOWN else []
-    return f"shapes so far: {', '.join(cut + steps[-SHAPES_SHOWN:])}"
+    found = []
+    for position, (layer, item) in enumerate(zip(layers, items, strict=True)):
+        kind, options = split(item)
+        name, at = f"{prefix}{layer.name or f'{position}_{kind}'}", (*path, position)
+        held = {
+            key: entries(inner, options[key] if inner else [], (*at, kind, key), places, f"{name}.{key}.")
+            for key, inner in layer.inner().items()
+        }
+        found.append(Entry(name, kind, layer, held, places.order(at)[0], places.find(at)))
+    return tuple(found)

@@ -110,15 +110,20 @@ def read(path: Path) -> Checkpoint:
 def load_parameters(path: Path, network: Network, tensors: dict[str, np.ndarray]) -> None:
     """Give a network the tensors of a checkpoint. Raises CheckpointError where they are of another network."""
     check_tensors(path, network, tensors)
-    extra = [name for name in sorted(tensors) if "/" not in name and name not in network.parameters.declared]
+    known = network.parameters.declared | network.parameters.counted
+    extra = [name for name in sorted(tensors) if "/" not in name and name not in known]
     if extra:
         raise CheckpointError(f"{path}: is of another network: this one has no {extra[0]}")
     network.parameters.load(tensors)
 
 
 def check_tensors(path: Path, network: Network, tensors: dict[str, np.ndarray], prefix: str = "") -> None:
-    """Raise CheckpointError unless there is a tensor PREFIX + NAME of the right shape for each parameter."""
-    for name, parameter in network.parameters.declared.items():
+    """Raise CheckpointError unless there is a tensor PREFIX + NAME of the right shape for each parameter.
+
+    With a prefix, that of an optimiser's slot, only what is learned counts.
+    """
+    parameters = network.parameters
+    for name, parameter in (parameters.declared if prefix else parameters.declared | parameters.counted).items():
         found = tensors.get(prefix + name)
         if found is None:
             raise CheckpointError(f"{path}: is of another network: it has no {prefix}{name}")

@@ -156,7 +156,8 @@ class Run:
     def save(self, name: str) -> None:
         """Write a checkpoint; the last one holds the optimiser's slots too. What is not finite is never written."""
         p, parameters = self.progress, self.network.parameters
-        if not all(np.isfinite(flat).all() for flat in (parameters.values, *self.optimizer.slots.values())):
+        flats = parameters.values, parameters.state, *self.optimizer.slots.values()
+        if not all(np.isfinite(flat).all() for flat in flats):
             raise self._diverged(f"a weight or its momentum became infinite or NaN by step {p.step}")
         tensors = parameters.save() | (self.optimizer.save() if name == runs.LAST else {})
         found = Checkpoint(self.network, self.dataset.classes, self.normalization, p, tensors)

@@ -14,6 +14,7 @@ class Optimizer:
 
     def update(self, lr: float) -> None:
         """Move every parameter by its gradient."""
+        self.parameters.changed()
         self.steps += 1
         o, p, slots = self.options, self.parameters, self.slots.values()
         arrays = (p.values, p.gradients, *slots)

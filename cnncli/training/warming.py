@@ -14,7 +14,13 @@ from cnncli.network import Network
 from cnncli.training.optimizers import Optimizer
 
 CONV = {"filters": 4, "padding": "same"}
-NEEDED = {"conv": CONV, "max_pool": {"size": 2}, "avg_pool": {"size": 2}, "dense": {"units": 4}}
+NEEDED = {
+    "conv": CONV,
+    "max_pool": {"size": 2},
+    "avg_pool": {"size": 2},
+    "dense": {"units": 4},
+    "residual": {"main": ["batch_norm"]},
+}
 IMAGES, SIZE = 8, 16
 
 

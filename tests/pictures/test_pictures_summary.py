@@ -81,8 +81,7 @@ def test_memory_is_what_training_allocates(name):
     batch_size = 3
     found = summarize(specification, batch_size)
     network = Network(specification)
-    memory = network.plan(batch_size, training=True).memory
-    arrays = [buffer.array for buffer in (*memory.values, *memory.gradients) if buffer is not None]
+    arrays = network.plan(batch_size, training=True).arrays
     assert found.activation_memory == sum({a.ctypes.data: a.nbytes for a in arrays}.values())
     assert found.parameters == network.parameters.count
     slots = Optimizer(specification.train.optimizer, network.parameters, network.arena).slots

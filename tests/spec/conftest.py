@@ -6,8 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cnncli.layers import LAYERS, Layer, Shape
-from cnncli.layers.base import Dimension, PerAxis, per_axis
-from cnncli.spec.options import OneOf
+from cnncli.layers.base import Dimension, OneOf, PerAxis, per_axis
 
 Border = Annotated[int, Field(ge=0, le=9)]
 
@@ -19,7 +18,7 @@ class Value(BaseModel):
 
 
 class Conv(Layer):
-    main = "filters"
+    lone = "filters"
     filters: Dimension
     kernel: PerAxis = 3
     padding: Literal["valid", "same", "full"] | Border | list[Border | list[Border]] = "valid"
@@ -46,7 +45,7 @@ class Relu(Layer):
 
 
 class Dropout(Layer):
-    main = "rate"
+    lone = "rate"
     rate: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -59,7 +58,7 @@ class Flatten(Layer):
 
 
 class Dense(Layer):
-    main = "units"
+    lone = "units"
     units: Dimension
 
     def output_shape(self, shape: Shape) -> Shape:

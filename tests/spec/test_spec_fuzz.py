@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cnncli.errors import SpecificationError
-from cnncli.spec import parse, shapes
+from cnncli.spec import nodes, parse
 from cnncli.spec.yaml import dump
 
 pytestmark = pytest.mark.usefixtures("stand_in_layers")
@@ -47,7 +47,7 @@ def test_any_change_of_a_good_text_is_read_or_refused_in_one_line(changes):
         text = text[:position] + piece + text[position + removed :]
     try:
         specification = parse(text, "f.yaml")
-        shapes(specification)
+        nodes(specification)
     except SpecificationError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017 (no error is fine too)
     else:

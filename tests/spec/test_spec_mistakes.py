@@ -3,7 +3,7 @@
 import pytest
 
 from cnncli.errors import SpecificationError
-from cnncli.spec import parse, shapes
+from cnncli.spec import nodes, parse
 
 pytestmark = pytest.mark.usefixtures("stand_in_layers")
 
@@ -41,7 +41,7 @@ def message_of(text: str) -> str:
 
 
 def test_the_good_text_is_good():
-    assert len(shapes(parse(GOOD, "f.yaml"))) == 6
+    assert len(nodes(parse(GOOD, "f.yaml"))) == 5
 
 
 TOP = "(known: name, input, layers, loss, data, train)"

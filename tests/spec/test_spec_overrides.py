@@ -3,7 +3,7 @@
 import pytest
 
 from cnncli.errors import SpecificationError
-from cnncli.spec import Adam, AdamW, Cosine, OneCycle, Sgd, Step, parse, shapes
+from cnncli.spec import Adam, AdamW, Cosine, OneCycle, Sgd, Step, nodes, parse
 
 pytestmark = pytest.mark.usefixtures("stand_in_layers")
 
@@ -178,4 +178,4 @@ def test_shape_errors_name_the_override_that_put_the_layer_there():
     with pytest.raises(
         SpecificationError, match=r"^--set layers.2=dense: 3: layer 2_dense \(dense\): dense needs a flat"
     ):
-        shapes(specification)
+        nodes(specification)

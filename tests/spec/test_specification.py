@@ -20,8 +20,8 @@ from cnncli.spec import (
     Step,
     Train,
     json_schema,
+    nodes,
     parse,
-    shapes,
 )
 
 pytestmark = pytest.mark.usefixtures("stand_in_layers")
@@ -159,7 +159,8 @@ def test_the_source_is_the_text_itself_and_makes_an_equal_specification():
 
 
 def test_shapes_follow_the_layers():
-    found = shapes(parse(LENET, "lenet.yaml"))
+    nodes_of = nodes(parse(LENET, "lenet.yaml"))
+    found = [nodes_of[0].shape, *(node.output for node in nodes_of)]
     assert [str(shape) for shape in found] == [
         "1x28x28",
         "6x28x28",
@@ -177,13 +178,14 @@ def test_shapes_follow_the_layers():
 @pytest.mark.parametrize(("size", "triple"), [([9], (1, 1, 9)), ([8, 9], (1, 8, 9)), ([7, 8, 9], (7, 8, 9))])
 def test_inputs_of_one_to_three_axes(size, triple):
     text = f"name: net\ninput: {{channels: 2, size: {size}}}\nlayers: [relu]"
-    (first, _) = shapes(parse(text, "f"))
+    (node,) = nodes(parse(text, "f"))
+    first = node.shape
     assert (first.size, first.channels, first.rank) == (triple, 2, len(size))
 
 
 def test_a_layer_that_does_not_fit_is_named_with_the_shapes_before_it():
     with pytest.raises(SpecificationError) as caught:
-        shapes(parse(layers("relu", "conv: {filters: 2, kernel: 9, name: big}"), "f.yaml"))
+        nodes(parse(layers("relu", "conv: {filters: 2, kernel: 9, name: big}"), "f.yaml"))
     assert str(caught.value) == (
         "f.yaml:5: layer big (conv): a kernel of 9 does not fit; shapes so far: input 3x8x8, 0_relu 3x8x8"
     )
@@ -191,7 +193,7 @@ def test_a_layer_that_does_not_fit_is_named_with_the_shapes_before_it():
 
 def test_at_most_six_shapes_are_shown():
     with pytest.raises(SpecificationError) as caught:
-        shapes(parse(layers(*["relu"] * 9, "dense: 3"), "f.yaml"))
+        nodes(parse(layers(*["relu"] * 9, "dense: 3"), "f.yaml"))
     message = str(caught.value)
     assert message.startswith("f.yaml:13: layer 9_dense (dense): dense needs a flat input")
     assert message.endswith("; shapes so far: ..., " + ", ".join(f"{i}_relu 3x8x8" for i in range(3, 9)))

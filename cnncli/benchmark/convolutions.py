@@ -1,0 +1,53 @@
+"""One convolution of ours, bound as a network binds it: its tasks, and what each computes and moves."""
+
+import math
+
+import numpy as np
+
+from cnncli.kernels.buffer import Arena, new_buffer
+from cnncli.layers import Shape
+from cnncli.layers.base import NO_BORDER, Binding
+from cnncli.layers.conv import Conv
+
+FLOAT = 4  # bytes
+
+
+def tasks(layer: Conv, shape: Shape, images: int) -> dict:
+    """Forward, "weight gradient" and "data gradient": name -> call."""
+    arena, output, generator = Arena(np.float32), layer.output_shape(shape), np.random.default_rng(0)
+    (weight,) = layer.parameters(shape).values()
+    x = new_buffer(arena, images, shape, layer.border(shape))
+    dy = new_buffer(arena, images, output, layer.gradient_border(shape))
+    for buffer in (x, dy):
+        buffer.interior[...] = generator.standard_normal(buffer.interior.shape, np.float32)
+    values = arena.take((weight.size,))
+    values[:] = generator.standard_normal(weight.size, np.float32)
+    forward, backward = layer.bind(
+        Binding(
+            shape=shape,
+            x=x,
+            y=new_buffer(arena, images, output, NO_BORDER),
+            dx=new_buffer(arena, images, shape, NO_BORDER),
+            dy=dy,
+            parameters={"weight": values},
+            gradients={"weight": arena.take((weight.size,))},
+            arena=arena,
+            samples=np.arange(images),
+            key=np.zeros(1, np.uint64),
+        )
+    )
+    return {"forward": forward, **dict(backward)}
+
+
+def operations(layer, shape: Shape, images: int) -> int:
+    """Multiplications and additions of a forward pass, or of either gradient, by the direct-convolution count."""
+    return 2 * layer.multiply_adds(shape) * images
+
+
+def moved(layer, shape: Shape, images: int) -> int:
+    """The bytes of input, output and parameters, each once: what each part of the work has to read and to write.
+
+    Forward reads input and weights and writes the output; a gradient reads two of the three and writes the third.
+    """
+    weights = sum(math.prod(parameter.shape) for parameter in layer.parameters(shape).values())
+    return FLOAT * (images * (shape.elements + layer.output_shape(shape).elements) + weights)

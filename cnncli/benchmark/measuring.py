@@ -1,0 +1,209 @@
+"""Measurements: contestants are started, take turns, and their times become a result, as `--json` prints it."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from cnncli import spec
+from cnncli.benchmark import convolutions, programs, rounds, workers
+from cnncli.benchmark.layers import SEPARATOR
+from cnncli.benchmark.networks import LEARNING_RATE
+from cnncli.benchmark.peers import PEERS
+from cnncli.benchmark.peers.serving import PARTS
+from cnncli.benchmark.rounds import short
+from cnncli.benchmark.suites import Item
+from cnncli.benchmark.workers import Worker
+from cnncli.errors import CnncliError
+
+TASKS = ("train", "infer", "latency")
+LAYER_S = 0.02  # a round of one part of a layer, where --seconds gives a network no less
+
+
+@dataclass(frozen=True)
+class Options:
+    """`peers` maps names to interpreters, `seconds` are for each contestant, `tell` hears of what is being measured."""
+
+    rounds: int
+    seconds: float
+    peers: dict[str, str] = field(default_factory=dict)
+    cold: bool = False
+    tell: Callable[[str], None] = lambda text: None
+
+
+@contextlib.contextmanager
+def contestants(options: Options, threads: int) -> Iterator[list[Worker]]:
+    """cnncli, then each mode of each peer."""
+    with contextlib.ExitStack() as stack:
+        cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="cnncli-cold-")) if options.cold else None
+        options.tell("starting")
+        found = [stack.enter_context(workers.ours(threads, cache))]
+        for name, python in options.peers.items():
+            for mode in PEERS[name].modes:
+                found.append(stack.enter_context(workers.peer(name, mode, python, threads)))
+        yield found
+
+
+def machine(options: Options, threads: int) -> dict:
+    """The machine's limits, measured in a process of its own: its arrays are large."""
+    options.tell("the machine's peak and bandwidth")
+    with workers.ours(threads) as worker:
+        found = worker.make("machine", threads=threads)
+    digits = {"peak_gflops": 1, "bandwidth_gbs": 1}
+    return {name: round(value, digits[name]) if name in digits else value for name, value in found.items()}
+
+
+def network(specification: "spec.Specification", batch: int, threads: int, by_layer: bool, options: Options) -> dict:
+    """One network, trained and run with one number of threads."""
+    limits = machine(options, threads)
+    with contestants(options, threads) as found:
+        known = {}
+        for worker in found:
+            options.tell(f"first step, {worker.label}")
+            known[worker.label] = worker.make("network", **_request(worker, specification, batch, threads, by_layer))
+        _same_size(known)
+        share = options.seconds / options.rounds / len(TASKS)
+        times = rounds.alternate(found, TASKS, options.rounds, share, options.tell)
+        result = {
+            "net": specification.name,
+            "batch": batch,
+            "threads": threads,
+            **_speeds(times["cnncli"], batch),
+            **_known(found[0], known["cnncli"]),
+            "compile_seconds": round(known["cnncli"]["compile_seconds"], 3),
+            "rounds": options.rounds,
+            "machine": limits,
+            "peers": [_peer(name, found, known, times, batch) for name in options.peers],
+            "layers": _layers(found[0], known["cnncli"], limits, options) if by_layer else None,
+        }
+    return result
+
+
+def _request(worker, specification, batch, threads, by_layer):
+    common = {"batch": batch, "threads": threads}
+    if worker.label == "cnncli":
+        return {**common, "source": specification.source, "name": specification.name, "layers": by_layer}
+    return {**common, "program": programs.program(specification), "lr": LEARNING_RATE}
+
+
+def _same_size(known):
+    """Raises CnncliError where a peer has built another network."""
+    for label, theirs in known.items():
+        if theirs["parameters"] != known["cnncli"]["parameters"]:
+            counts = f"{theirs['parameters']} parameters, cnncli's has {known['cnncli']['parameters']}"
+            raise CnncliError(f"{label}: its network has {counts}")
+
+
+def _speeds(times: dict[str, list[float]], batch: int) -> dict:
+    """Milliseconds, images a second and spread of the tasks that were run."""
+    found, spread = {}, {}
+    for task in times:
+        stats = rounds.middle(times[task])
+        name, scale = ("latency_us", 1e3) if task == "latency" else (f"{task}_ms", 1.0)
+        found[name] = short(stats["median"] * scale)
+        spread[name] = [short(stats["q1"] * scale), short(stats["q3"] * scale)]
+        if task != "latency":
+            found[f"{task}_images_s"] = round(batch / stats["median"] * 1e3, 1)
+    return {**found, "spread": spread}
+
+
+def _known(worker: Worker, known: dict) -> dict:
+    return {
+        "start_seconds": round(worker.start_seconds, 3),
+        "first_step_seconds": round(known["first_step_seconds"], 3) if "first_step_seconds" in known else None,
+        "peak_rss_mib": round(known["peak_rss_mib"]) if "peak_rss_mib" in known else None,
+        "idle_cpu_seconds": round(worker.idle_seconds, 3),
+    }
+
+
+def _peer(name, found, known, times, batch) -> dict:
+    """A peer's modes, and for each task the best of them beside cnncli."""
+    modes = [worker for worker in found[1:] if worker.name == name]
+    return {
+        "name": name,
+        "version": modes[0].version,
+        "modes": {
+            worker.mode: {**_speeds(times[worker.label], batch), **_known(worker, known[worker.label])}
+            for worker in modes
+        },
+        **{task: rounds.compared(times, modes, task) for task in TASKS},
+    }
+
+
+def _layers(worker, known, limits, options) -> list[dict]:
+    share = min(LAYER_S, options.seconds / options.rounds)
+    tasks = [task for task in worker.tasks if SEPARATOR in task]
+    times = rounds.alternate([worker], tasks, options.rounds, share, options.tell)["cnncli"]
+    rows = []
+    for row in known["layers"]:
+        parts = {task.partition(SEPARATOR)[2]: task for task in tasks if task.partition(SEPARATOR)[0] == row["layer"]}
+        if parts:
+            rows.append({**row, "least_ms": least_ms(row, limits)})
+            for part, task in parts.items():
+                rows[-1][part.replace(" ", "_")] = _speed(times[task], row, part, limits)
+    return rows
+
+
+def _speed(times: list[float], row: dict, part: str, limits: dict) -> dict:
+    """Milliseconds of a part and, where it has the layer's operations, GFLOP/s and the share of the peak."""
+    stats = rounds.middle(times)
+    found = {"ms": short(stats["median"]), "spread": [short(stats["q1"]), short(stats["q3"])]}
+    if row["operations"] and part in PARTS:
+        found["gflops"] = round(row["operations"] / stats["median"] / 1e6, 1)
+        found["of_peak"] = round(found["gflops"] / limits["peak_gflops"], 3)
+    return found
+
+
+def least_ms(row: dict, limits: dict) -> float:
+    """The milliseconds that the machine needs for the operations at its peak, or for the bytes at its bandwidth."""
+    return short(max(row["operations"] / limits["peak_gflops"], row["bytes"] / limits["bandwidth_gbs"]) / 1e6)
+
+
+def suite(name: str, items: list[Item], threads: int, options: Options) -> dict:
+    """Single convolutions, each part of them."""
+    limits, rows = machine(options, threads), []
+    share = options.seconds / options.rounds / len(PARTS)
+    with contestants(options, threads) as found:
+        for item in items:
+            for worker in found:
+                worker.make("convolution", **_item_request(worker, item, threads))
+            tasks = [part for part in PARTS if not (item.first and part == "data gradient")]
+
+            def tell(text, item=item):
+                options.tell(f"{item.name}, {text}")
+
+            times = rounds.alternate(found, tasks, options.rounds, share, tell)
+            rows.append(_item_row(item, tasks, times, found, limits, options))
+        versions = {peer: next(w.version for w in found[1:] if w.name == peer) for peer in options.peers}
+    return {
+        "suite": name,
+        "batch": items[0].batch,
+        "threads": threads,
+        "rounds": options.rounds,
+        "machine": limits,
+        "peers": versions,
+        "convolutions": rows,
+        "summary": {peer: rounds.summary(rows, peer) for peer in options.peers},
+    }
+
+
+def _item_request(worker, item, threads):
+    if worker.label == "cnncli":
+        return {"threads": threads, "batch": item.batch, "item": item.name}
+    return {"threads": threads, "batch": item.batch, "layer": programs.described(item.layer, item.shape)}
+
+
+def _item_row(item, tasks, times, found, limits, options) -> dict:
+    row = {
+        "name": item.name,
+        "operations": convolutions.operations(item.layer, item.shape, item.batch),
+        "bytes": convolutions.moved(item.layer, item.shape, item.batch),
+    }
+    row["least_ms"] = least_ms(row, limits)
+    for part in tasks:
+        key = part.replace(" ", "_")
+        row[key] = _speed(times["cnncli"][part], row, part, limits)
+        for peer in options.peers:
+            modes = [worker for worker in found[1:] if worker.name == peer]
+            row[key].setdefault("peers", {})[peer] = rounds.compared(times, modes, part)
+    return row

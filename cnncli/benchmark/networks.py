@@ -1,0 +1,41 @@
+"""A whole network of ours: its tasks, on synthetic data in memory, so that no reader is timed."""
+
+import time
+
+import numpy as np
+
+from cnncli import kernels, spec
+from cnncli.benchmark.peers.serving import first_training
+from cnncli.network import Network, Plan
+from cnncli.training.optimizers import Optimizer
+
+LEARNING_RATE = 1e-3  # small: a benchmark must not diverge
+
+
+def tasks(specification: "spec.Specification", images: int) -> tuple[dict, dict, Plan]:
+    """A training step, inference and the inference of one image; what is known of the network; its training plan.
+
+    The peak memory is read before inference has a plan: it is what training takes.
+    """
+    started = time.perf_counter()
+    network = Network(specification)
+    plan = filled(network.plan(images, training=True))
+    plan.labels[:] = np.random.default_rng(0).integers(network.output.channels, size=images)
+    optimizer = Optimizer(specification.train.optimizer, network.parameters, network.arena)
+
+    def train():
+        plan.forward()
+        plan.backward()
+        optimizer.update(LEARNING_RATE)
+
+    known = first_training(train, started)
+    infer, one = (filled(network.plan(count, training=False)) for count in (images, 1))
+    infer.infer()
+    known |= {"parameters": network.parameters.count, "compile_seconds": kernels.compile_seconds()}
+    return {"train": train, "infer": infer.infer, "latency": one.infer}, known, plan
+
+
+def filled(plan: Plan) -> Plan:
+    """A plan with random images in its input."""
+    plan.x.interior[...] = np.random.default_rng(0).standard_normal(plan.x.interior.shape, np.float32)
+    return plan

@@ -1,0 +1,30 @@
+"""cnncli as a contestant: the worker process `python -m cnncli.benchmark.ours`."""
+
+from cnncli import __version__, kernels, spec
+from cnncli.benchmark import convolutions, layers, machine, networks, suites
+from cnncli.benchmark.peers.serving import serve
+
+
+def network(request):
+    kernels.set_threads(request["threads"])
+    specification = spec.parse(request["source"], request["name"])
+    tasks, known, plan = networks.tasks(specification, request["batch"])
+    if request["layers"]:
+        tasks |= layers.tasks(plan)
+        known["layers"] = layers.rows(plan)
+    return tasks, known
+
+
+def convolution(request):
+    kernels.set_threads(request["threads"])
+    item = suites.item(request["item"], request["batch"])
+    return convolutions.tasks(item.layer, item.shape, item.batch), {}
+
+
+def limits(request):
+    kernels.set_threads(request["threads"])
+    return {}, machine.measure()
+
+
+if __name__ == "__main__":
+    serve(__version__, {"network": network, "convolution": convolution, "machine": limits})

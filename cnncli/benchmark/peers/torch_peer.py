@@ -1,0 +1,153 @@
+"""PyTorch as a peer: a worker process, run as a script with a memory layout as its argument (eager, channels_last)."""
+
+import sys
+import time
+from functools import partial
+
+import torch
+from serving import PARTS, first_training, serve
+from torch import nn
+from torch.nn import functional
+
+LAYOUT = sys.argv[1]
+
+
+class Residual(nn.Module):
+    """main(x) + shortcut(x)."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.main, self.shortcut = sequence(layer["main"]), sequence(layer["shortcut"])
+
+    def forward(self, x):
+        return self.main(x) + self.shortcut(x)
+
+
+def windowed(make, layer, most, fill=0.0):
+    """`make(padding=...)`, or behind a layer that pads where the sides differ or there is more than torch allows."""
+    pads = layer["pads"]
+    if all(before == after and before <= limit for (before, after), limit in zip(pads, most, strict=True)):
+        return make(padding=[before for before, _ in pads])
+    around = [n for pair in reversed(pads) for n in pair]
+    return nn.Sequential(getattr(nn, f"ConstantPad{len(pads)}d")(around, fill), make(padding=0))
+
+
+def conv(layer, groups=None):
+    kind, any_padding = getattr(nn, f"Conv{len(layer['pads'])}d"), [float("inf")] * len(layer["pads"])
+    options = {name: layer[name] for name in ("stride", "dilation", "bias")} | {"groups": groups or layer["groups"]}
+    make = partial(kind, layer["input"][0], layer["output"][0], layer["kernel"], **options)
+    return windowed(make, layer, any_padding)
+
+
+def pool(layer, name, fill, **options):
+    kind = getattr(nn, f"{name}{len(layer['pads'])}d")
+    make = partial(kind, layer["kernel"], layer["stride"], **options)
+    return windowed(make, layer, [size // 2 for size in layer["kernel"]], fill)
+
+
+def avg_pool(layer):
+    if not layer["count_padding"] and any(before != after for before, after in layer["pads"]):
+        raise ValueError("torch has no average over the inside with unequal padding")
+    return pool(layer, "AvgPool", 0.0, count_include_pad=layer["count_padding"])
+
+
+def global_avg_pool(layer):
+    average = getattr(nn, f"AdaptiveAvgPool{len(layer['input']) - 1}d")(1)
+    return nn.Sequential(average, nn.Flatten()) if len(layer["output"]) == 1 else average
+
+
+MODULES = {
+    "conv": conv,
+    "depthwise_conv": lambda layer: conv(layer, groups=layer["input"][0]),
+    "dense": lambda layer: nn.Linear(layer["input"][0], layer["output"][0], layer["bias"]),
+    "flatten": lambda layer: nn.Flatten(),
+    "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf")),
+    "avg_pool": avg_pool,
+    "global_avg_pool": global_avg_pool,
+    "batch_norm": lambda layer: getattr(nn, f"BatchNorm{max(1, len(layer['input']) - 1)}d")(layer["input"][0]),
+    "residual": Residual,
+    "dropout": lambda layer: nn.Dropout(layer["rate"]),
+    "relu": lambda layer: nn.ReLU(),
+    "leaky_relu": lambda layer: nn.LeakyReLU(layer["alpha"]),
+    "elu": lambda layer: nn.ELU(layer["alpha"]),
+    "gelu": lambda layer: nn.GELU(),
+    "sigmoid": lambda layer: nn.Sigmoid(),
+    "tanh": lambda layer: nn.Tanh(),
+}
+OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, ("momentum", "nesterov", "weight_decay")),
+    "adam": (torch.optim.Adam, ("betas", "eps", "weight_decay")),
+    "adamw": (torch.optim.AdamW, ("betas", "eps", "weight_decay")),
+    "rmsprop": (torch.optim.RMSprop, ("alpha", "eps", "momentum", "weight_decay")),
+}
+
+
+def sequence(layers) -> nn.Module:
+    return nn.Sequential(*(MODULES[layer["kind"]](layer) for layer in layers))
+
+
+def laid_out(item):
+    """A module or a tensor in the layout of this process."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if LAYOUT == "eager":
+        return item
+    if isinstance(item, torch.Tensor):
+        return item.contiguous(memory_format=formats[item.dim()]) if item.dim() in formats else item
+    ranks = {parameter.dim() for parameter in item.parameters()} & set(formats)
+    return item.to(memory_format=formats[ranks.pop()]) if len(ranks) == 1 else item
+
+
+def network(request):
+    torch.manual_seed(0)
+    torch.set_num_threads(request["threads"])
+    started = time.perf_counter()
+    program, batch = request["program"], request["batch"]
+    net, x = laid_out(sequence(program["layers"])), laid_out(torch.randn(batch, *program["input"]))
+    target = torch.randint(0, program["classes"], (batch,))
+    kind, taken = OPTIMIZERS[program["optimizer"]["kind"]]
+    options = {name: program["optimizer"][name] for name in taken}
+    optimizer = kind(net.parameters(), lr=request["lr"], **options)
+
+    def loss():
+        if program["loss"] == "mean_squared_error":
+            return functional.mse_loss(net(x), functional.one_hot(target, program["classes"]).float())
+        return functional.cross_entropy(net(x), target, label_smoothing=program["label_smoothing"])
+
+    def train():
+        if not net.training:
+            net.train()
+        optimizer.zero_grad(set_to_none=True)
+        loss().backward()
+        optimizer.step()
+
+    def forward(samples):
+        if net.training:
+            net.eval()
+        with torch.inference_mode():
+            net(samples)
+
+    one = laid_out(x[:1].clone())
+    known = first_training(train, started)
+    tasks = {"train": train, "infer": lambda: forward(x), "latency": lambda: forward(one)}
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return tasks, {"parameters": parameters, **known}
+
+
+def convolution(request):
+    """Forward and each gradient of one convolution without a bias, as autograd calls them."""
+    torch.set_num_threads(request["threads"])
+    layer = request["layer"]
+    padding, rank = [before for before, _ in layer["pads"]], len(layer["pads"])
+    options = [layer["stride"], padding, layer["dilation"], False, [0] * rank, layer["groups"]]
+    x = laid_out(torch.randn(request["batch"], *layer["input"]))
+    w = laid_out(torch.randn(layer["output"][0], layer["input"][0] // layer["groups"], *layer["kernel"]))
+    dy = laid_out(torch.randn_like(torch.convolution(x, w, None, *options)))
+
+    def gradient(*mask):
+        return lambda: torch.ops.aten.convolution_backward(dy, x, w, None, *options, [*mask, False])
+
+    tasks = (lambda: torch.convolution(x, w, None, *options), gradient(True, False), gradient(False, True))
+    return dict(zip(PARTS, tasks, strict=True)), {}
+
+
+serve(torch.__version__, {"network": network, "convolution": convolution})

@@ -1,0 +1,213 @@
+"""Batch normalisation (Ioffe and Szegedy 2015), with the addition and the relu that follow it in the same pass.
+
+Buffers are (images, elements); `rows` (buffers, R) gives where each row of `length` elements, whole pixels, begins in
+each. Rows are worked on in segments of `period` elements, a multiple of the channels: what there is to know of each
+channel is repeated over a period, so that every loop runs over contiguous elements, however few the channels are.
+
+Sums are taken in the arrays' type over a task's rows for each element of the period, then over tasks and periods in
+float64, both cut by shapes alone. The variance is that of the differences from the mean of the batch's first row, so
+that no square of a large mean cancels.
+"""
+
+import math
+
+from numba import njit, prange
+
+from cnncli.kernels.geometry import TASKS
+
+SEGMENT = 512  # elements of a period, if the channels are fewer: three arrays of it lie in the first-level cache
+
+
+def period(channels: int, length: int) -> int:
+    """How many elements of a row of `length` are worked on together."""
+    return min(length, channels * max(1, SEGMENT // channels))
+
+
+def chunks(images: int, rows: int) -> int:
+    """Into how many tasks the rows of all images are cut."""
+    return min(TASKS, images * rows)
+
+
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _segment(array, n, start, count):
+    return array[n, start : start + count]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _add_moments(sums, squares, x, origin):
+    for i in range(x.shape[0]):
+        difference = x[i] - origin[i]
+        sums[i] += difference
+        squares[i] += difference * difference
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _add_products(sums, products, dy, x, mean):
+    for i in range(x.shape[0]):
+        sums[i] += dy[i]
+        products[i] += dy[i] * (x[i] - mean[i])
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _apply(y, x, mean, scale, shift, zero, relu):
+    # differences first: a large mean takes no digits from them
+    if relu:
+        for i in range(x.shape[0]):
+            value = (x[i] - mean[i]) * scale[i] + shift[i]
+            y[i] = zero if value < zero else value
+    else:
+        for i in range(x.shape[0]):
+            y[i] = (x[i] - mean[i]) * scale[i] + shift[i]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _apply_and_add(y, x, other, mean, scale, shift, zero, relu):
+    if relu:
+        for i in range(x.shape[0]):
+            value = (x[i] - mean[i]) * scale[i] + shift[i] + other[i]
+            y[i] = zero if value < zero else value
+    else:
+        for i in range(x.shape[0]):
+            y[i] = (x[i] - mean[i]) * scale[i] + shift[i] + other[i]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _apply_gradient(dx, dy, x, mean, of_dy, of_x, shift):
+    for i in range(x.shape[0]):
+        dx[i] = dy[i] * of_dy[i] + ((x[i] - mean[i]) * of_x[i] + shift[i])
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def moments(partial, origin, x, starts, length, channels):
+    """partial[t] = sums and sums of squares of x - origin over the t-th chunk of rows, for each element of a period.
+
+    partial (T, 2, P), origin (P,): the mean of the first row of each channel. x (N, X), starts (R,).
+    """
+    tasks, width, rows = partial.shape[0], origin.shape[0], starts.shape[0]
+    total = x.shape[0] * rows
+    first = _segment(x, 0, starts[0], length)
+    for i in range(channels):
+        mean = 0.0
+        for j in range(i, length, channels):
+            mean += first[j]
+        mean /= length // channels
+        for j in range(i, width, channels):
+            origin[j] = mean
+    per_task = (total + tasks - 1) // tasks
+    for task in prange(tasks):
+        sums, squares = partial[task, 0], partial[task, 1]
+        for i in range(width):
+            sums[i] = 0
+            squares[i] = 0
+        for at in range(task * per_task, min((task + 1) * per_task, total)):
+            start = starts[at % rows]
+            for done in range(0, length, width):
+                values = _segment(x, at // rows, start + done, min(width, length - done))
+                _add_moments(sums, squares, values, origin)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def products(partial, mean, dy, x, rows, length):
+    """partial[t] = sums of dy and of dy * (x - mean) over the t-th chunk of rows.
+
+    partial (T, 2, P), mean (P,), rows (2, R) of dy and x.
+    """
+    tasks, width, many = partial.shape[0], mean.shape[0], rows.shape[1]
+    total = x.shape[0] * many
+    per_task = (total + tasks - 1) // tasks
+    for task in prange(tasks):
+        sums, other = partial[task, 0], partial[task, 1]
+        for i in range(width):
+            sums[i] = 0
+            other[i] = 0
+        for at in range(task * per_task, min((task + 1) * per_task, total)):
+            n, row = at // many, at % many
+            for done in range(0, length, width):
+                count = min(width, length - done)
+                gradient = _segment(dy, n, rows[0, row] + done, count)
+                _add_products(sums, other, gradient, _segment(x, n, rows[1, row] + done, count), mean)
+
+
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _total(partial, which, channel, channels):
+    """The sum of one channel over tasks and periods, in float64."""
+    total = 0.0
+    for task in range(partial.shape[0]):
+        for i in range(channel, partial.shape[2], channels):
+            total += partial[task, which, i]
+    return total
+
+
+@njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def statistics(period, saved, partial, weight, bias, running_mean, running_var, count, eps, momentum):
+    """The statistics of a batch from `moments`, of `count` elements a channel.
+
+    period (3, P) holds the origin and receives the mean, the scale and the shift of each element of a period; saved
+    (C,) 1 / standard deviation. running_mean and running_var (C,) move by `momentum`; the latter is unbiased, as
+    PyTorch has it.
+    """
+    channels, width = weight.shape[0], period.shape[1]
+    for c in range(channels):
+        offset = _total(partial, 0, c, channels) / count
+        variance = max(0.0, _total(partial, 1, c, channels) / count - offset * offset)
+        if offset != offset:
+            variance = offset  # a NaN is to be seen
+        mean = period[0, c] + offset
+        inverse = 1 / math.sqrt(variance + eps)
+        saved[c] = inverse
+        running_mean[c] += momentum * (mean - running_mean[c])
+        running_var[c] += momentum * (variance * count / max(1, count - 1) - running_var[c])
+        for i in range(c, width, channels):
+            period[0, i], period[1, i], period[2, i] = mean, weight[c] * inverse, bias[c]
+
+
+@njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def fixed_statistics(period, weight, bias, running_mean, running_var, eps):
+    """What `statistics` fills, from what was counted while training: for inference."""
+    channels, width = weight.shape[0], period.shape[1]
+    for c in range(channels):
+        scale = weight[c] / math.sqrt(running_var[c] + eps)
+        for i in range(c, width, channels):
+            period[0, i], period[1, i], period[2, i] = running_mean[c], scale, bias[c]
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def normalize(y, x, other, rows, length, period, adds, relu):
+    """y = (x - mean) * scale + shift, plus `other` if `adds`, then relu if asked. rows (3, R) of y, x and other."""
+    many, width, zero = rows.shape[1], period.shape[1], y.dtype.type(0)
+    mean, scale, shift = period[0], period[1], period[2]
+    for at in prange(y.shape[0] * many):
+        n, row = at // many, at % many
+        for done in range(0, length, width):
+            count = min(width, length - done)
+            to, of = _segment(y, n, rows[0, row] + done, count), _segment(x, n, rows[1, row] + done, count)
+            if adds:
+                _apply_and_add(to, of, _segment(other, n, rows[2, row] + done, count), mean, scale, shift, zero, relu)
+            else:
+                _apply(to, of, mean, scale, shift, zero, relu)
+
+
+@njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def gradient_terms(terms, dweight, dbias, partial, weight, saved, count):
+    """dweight, dbias (C,) and the terms of dx = terms[0] * dy + terms[1] * (x - mean) + terms[2], from `products`."""
+    channels, width = weight.shape[0], terms.shape[1]
+    for c in range(channels):
+        of_dy, of_x, inverse = _total(partial, 0, c, channels), _total(partial, 1, c, channels), float(saved[c])
+        dweight[c], dbias[c] = of_x * inverse, of_dy
+        scale = weight[c] * inverse
+        for i in range(c, width, channels):
+            terms[0, i] = scale
+            terms[1, i] = -scale * inverse * inverse * of_x / count
+            terms[2, i] = -scale * of_dy / count
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def normalize_gradient(dx, dy, x, rows, length, terms, mean):
+    """dx of `normalize` with the batch's own statistics. rows (3, R) of dx, dy and x; dx may be dy."""
+    many, width = rows.shape[1], terms.shape[1]
+    for at in prange(dx.shape[0] * many):
+        n, row = at // many, at % many
+        for done in range(0, length, width):
+            count = min(width, length - done)
+            to, of = _segment(dx, n, rows[0, row] + done, count), _segment(dy, n, rows[1, row] + done, count)
+            _apply_gradient(to, of, _segment(x, n, rows[2, row] + done, count), mean, terms[0], terms[1], terms[2])
