@@ -2,6 +2,7 @@
 
     y[p] (op)= sum over taps t of x[start[p] + offset[t]] * w[t]        forward, and with other taps the data gradient
     dw[t] += sum over pixels p of x[start[p] + offset[t]] * dy[p]       the weight gradient
+    db += sum over pixels p of dy[p]
 
 for each channel. A run is pixels at equal distances that share their taps: what lies in the padding is not among them.
 One vector of channels after another, the results of a run stay in registers over the loop: an input vector is loaded
@@ -107,11 +108,11 @@ def _emit_run(v, pixels, x, taps, y, epilogue, channels):
 
 
 def _emit_taps(v, n_taps, x, dy, dw, count, channels):
-    """All channels of the sums of `n_taps` taps over rows of pixels."""
+    """All channels of the sums of `n_taps` taps, and of dy alone, over rows of pixels."""
     builder = v.builder
-    (x, x_row, x_step, x_taps), (dy, dy_row, dy_step), (dw, w_taps), (rows, pixels) = x, dy, dw, count
+    (x, x_row, x_step, x_taps), (dy, dy_row, dy_step), (dw, w_taps, bias, counted), (rows, pixels) = x, dy, dw, count
     offsets = [builder.load(at(builder, x_taps, integer(t))) for t in range(n_taps)]
-    targets = [builder.load(at(builder, w_taps, integer(t))) for t in range(n_taps)]
+    targets = [bias, *(builder.load(at(builder, w_taps, integer(t))) for t in range(n_taps))]
 
     def strip(channel, mask):
         to = [at(builder, dw, builder.add(channel, target)) for target in targets]
@@ -124,24 +125,27 @@ def _emit_taps(v, n_taps, x, dy, dw, count, channels):
                 gradient = v.load(at(builder, dy_here, builder.mul(p, dy_step)))
                 window = at(builder, x_here, builder.mul(p, x_step))
                 values = [v.load(at(builder, window, offset)) for offset in offsets]
-                return [v.multiply_add(value, gradient, total) for value, total in zip(values, sums, strict=True)]
+                products = [v.multiply_add(value, gradient, of) for value, of in zip(values, sums[1:], strict=True)]
+                return [builder.fadd(sums[0], gradient), *products]
 
             return _loop(builder, pixels, sums, pixel)
 
         sums = _loop(builder, rows, [v.load(target) for target in to], row)
-        for target, total in zip(to, sums, strict=True):
+        for target, total in zip(to[1:], sums[1:], strict=True):
             v.store(total, target, v.everything if mask is None else mask)
+        with builder.if_then(builder.icmp_signed("!=", counted, integer(0))):
+            v.store(sums[0], to[0], v.everything if mask is None else mask)
 
     _strips(v, channels, strip)
 
 
-def _variants(builder, which, most, emit):
-    """`emit(n)` for the n from 1 to `most` that `which` is at run time."""
+def _variants(builder, which, known, emit):
+    """`emit(n)` for the n of `known` that `which` is at run time."""
     done, unknown = (builder.function.append_basic_block(name) for name in ("done", "unknown"))
     switch = builder.switch(which, unknown)
     builder.position_at_end(unknown)
     Vectors(builder, 1, 4).trap()
-    for n in range(1, most + 1):
+    for n in known:
         block = builder.function.append_basic_block(f"variant_{n}")
         switch.add_case(integer(n), block)
         builder.position_at_end(block)
@@ -160,7 +164,7 @@ def _sum_taps_llvm(context, like, pixels, x, taps, y, epilogue, channels):
         x, y = pointers(builder, x, real, None), pointers(builder, y, real, None)
         taps = pointers(builder, taps, I64, real, I64, None)
         epilogue = pointers(builder, epilogue, real, real, None, None)
-        _variants(builder, pixels, MOST_PIXELS, lambda n: _emit_run(v, n, x, taps, y, epilogue, channels))
+        _variants(builder, pixels, range(1, MOST_PIXELS + 1), lambda n: _emit_run(v, n, x, taps, y, epilogue, channels))
         return context.get_dummy_value()
 
     return types.void(like, pixels, x, taps, y, epilogue, channels), codegen
@@ -174,8 +178,8 @@ def _sum_pixels_llvm(context, like, n_taps, x, dy, dw, count, channels):
         _, n_taps, x, dy, dw, count, channels = arguments
         real, v = REALS[itemsize], Vectors(builder, lanes(SINGLE, itemsize), itemsize)
         x, dy = pointers(builder, x, real, None, None, I64), pointers(builder, dy, real, None, None)
-        dw, count = pointers(builder, dw, real, I64), pointers(builder, count, None, None)
-        _variants(builder, n_taps, MOST_TAPS, lambda n: _emit_taps(v, n, x, dy, dw, count, channels))
+        dw, count = pointers(builder, dw, real, I64, None, None), pointers(builder, count, None, None)
+        _variants(builder, n_taps, range(MOST_TAPS + 1), lambda n: _emit_taps(v, n, x, dy, dw, count, channels))
         return context.get_dummy_value()
 
     return types.void(like, n_taps, x, dy, dw, count, channels), codegen
@@ -199,14 +203,20 @@ def sum_taps(like, pixels, x, taps, y, epilogue, channels):
 
 def sum_pixels(like, n_taps, x, dy, dw, count, channels):
     """Taps over rows of pixels, in NumPy. x = (address, distance of rows, of pixels, table of taps),
-    dy = (address, distance of rows, of pixels), dw = (address, table of taps), count = (rows, pixels)."""
+    dy = (address, distance of rows, of pixels), dw = (address, table of taps, place of the bias, whether it counts),
+    count = (rows, pixels)."""
     columns = np.arange(channels)
     row, pixel = np.arange(count[0])[:, None, None], np.arange(count[1])[:, None]
     gradient = elements(dy[0], row * dy[1] + pixel * dy[2] + columns, like.dtype)[0]
-    for offset, target in zip(table(x[3], n_taps), table(dw[1], n_taps), strict=True):
-        values = elements(x[0], row * x[1] + pixel * x[2] + offset + columns, like.dtype)[0]
+
+    def add(target, more):
         before, store = elements(dw[0], target + columns, like.dtype)
-        store(before + (values * gradient).sum((0, 1)))
+        store(before + more.sum((0, 1)))
+
+    for offset, target in zip(table(x[3], n_taps), table(dw[1], n_taps), strict=True):
+        add(target, gradient * elements(x[0], row * x[1] + pixel * x[2] + offset + columns, like.dtype)[0])
+    if dw[3]:
+        add(dw[2], gradient)
 
 
 @overload(sum_taps)
@@ -252,36 +262,44 @@ def depthwise(y, x, w, bias, gate, runs, taps, columns, op, parts):
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def depthwise_weight_gradient(dw, x, dy, blocks, taps, columns, x_steps, dy_steps):
-    """dw[s] = sum over the s-th chunk of blocks, those of all images one after another, of x * dy.
+def depthwise_gradient(dw, db, partial, x, dy, blocks, taps, columns, x_steps, dy_steps):
+    """dw = sum over images and pixels of x * dy, db = that of dy. dw (T, C), db (C,), x (N, X), dy (N, Y).
 
-    dw (S, T, C) partial sums, one a chunk. blocks (B, 6) of an image: first pixel in x and in dy, rows, pixels of a
-    row, first tap, taps. taps (2, T): the offset of each tap in x and in w. Steps: the distances of rows and of pixels.
-    One task owns its elements.
+    partial (S, T + 1, C): the s-th chunk of blocks, those of all images one after another; db is its last row. blocks
+    (B, 7) of an image: first pixel in x and in dy, rows, pixels of a row, first tap, taps, whether it counts in db.
+    taps (2, T): the offset of each tap in x and in w. Steps: the distances of rows and of pixels. One task owns its
+    elements.
     """
-    chunks, many, size = dw.shape[0], columns.shape[0], dw.itemsize
+    chunks, many, size, n_taps, width = partial.shape[0], columns.shape[0], dw.itemsize, dw.shape[0], dw.shape[1]
     total = x.shape[0] * blocks.shape[0]
     per_chunk = (total + chunks - 1) // chunks
     for task in prange(chunks * many):
         chunk, column = task // many, task % many
         first, channels = columns[column]
-        for t in range(dw.shape[1]):
-            own = dw[chunk, t, first : first + channels]
+        for t in range(n_taps + 1):
+            own = partial[chunk, t, first : first + channels]
             own[:] = 0
-        w_offset = size * (chunk * dw.shape[1] * dw.shape[2] + first)
+        to = partial.ctypes.data + size * (chunk * (n_taps + 1) * width + first)
         for i in range(chunk * per_chunk, min((chunk + 1) * per_chunk, total)):
             n = i // blocks.shape[0]
-            x_first, dy_first, rows, pixels, tap, n_taps = blocks[i - n * blocks.shape[0]]
+            x_first, dy_first, rows, pixels, tap, of_block, counted = blocks[i - n * blocks.shape[0]]
             table = taps.ctypes.data + 8 * tap
             sum_pixels(
                 dw,
-                n_taps,
+                of_block,
                 (x.ctypes.data + size * (n * x.shape[1] + x_first + first), x_steps[0], x_steps[1], table),
                 (dy.ctypes.data + size * (n * dy.shape[1] + dy_first + first), dy_steps[0], dy_steps[1]),
-                (dw.ctypes.data + w_offset, table + 8 * taps.shape[1]),
+                (to, table + 8 * taps.shape[1], n_taps * width, counted),
                 (rows, pixels),
                 channels,
             )
+    for t in prange(n_taps + 1):
+        own = dw[t] if t < n_taps else db
+        own[:] = partial[0, t]
+        for s in range(1, chunks):
+            more = partial[s, t]
+            for c in range(width):
+                own[c] += more[c]
 
 
 @njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)

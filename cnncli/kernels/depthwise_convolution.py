@@ -6,16 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from cnncli.kernels import conv, depthwise, geometry
+from cnncli.kernels import depthwise, geometry
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.convolution import STORE
 from cnncli.kernels.geometry import Axis, check_bounds
 
-GROUP_BYTES = (
-    1024  # of the channels that are worked on together: 128 bytes take 1.1 to 1.9 times as long, more the same
-)
-# What the weight gradient sums of one vector of channels before it goes to the next: so many bytes of x and dy, but of so
-# many pixels at least, in short rows, whose neighbours in memory are used soon. Whole rows took up to 1.35 times as long.
+GROUP_BYTES = 1024  # channels that are worked on together: with 128 bytes of them it took up to 1.9 times as long
+# What the weight gradient sums of one vector of channels before it goes to the next: so many bytes of x and dy, but so
+# many pixels at least, in short rows, whose other channels are used soon after. With whole rows it took up to 1.35
+# times as long.
 BLOCK_BYTES, BLOCK_PIXELS, BLOCK_WIDTH = 1 << 14, 24, 8
 
 
@@ -87,52 +86,53 @@ class DepthwiseConvolution:
         arrays = y.array, x.array, w, bias, gate.array
         return lambda: depthwise.depthwise(*arrays, runs, taps, columns, op, parts)
 
-    def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
-        """dw = sum over images and pixels of x * dy: the call."""
-        columns = channel_groups(self.out, dw.itemsize)
+    def plan_weight_gradient(self, dw, db, x: Buffer, dy: Buffer, arena: Arena):
+        """dw, db = sums over images and pixels of x * dy, of dy: the call."""
+        columns, last = channel_groups(self.out, dw.itemsize), self.out - 1
         x_steps = tuple(axis.stride * step for axis, step in zip(self.axes[1:], x.layout.strides[1:], strict=True))
         dy_steps = dy.layout.strides[1:]
-        blocks, taps = self._blocks(x, dy, columns, dw.itemsize)
-        last = self.out - 1
-        for x_first, dy_first, rows, pixels, tap, n_taps in blocks.tolist():
-            by = taps[:, tap : tap + n_taps]
-            check_bounds("dw", dw.size, by[1], last)
-            for array, first, steps, offset in ((x, x_first, x_steps, by[0]), (dy, dy_first, dy_steps, 0)):
-                far = np.array([0, (rows - 1) * steps[0] + (pixels - 1) * steps[1]])
-                check_bounds("x or dy", array.array.shape[1], first, far, offset, last)
-        items = x.array.shape[0] * len(blocks)
-        chunks = max(1, min(items, -(-geometry.TASKS // len(columns))))
-        partial = arena.scratch((chunks, *self.weight_shape))
-        flat, by_chunk = dw.reshape(-1), partial.reshape(chunks, -1)
+        blocks, taps = self._blocks(x, dy, int(columns[0, 1]) * dw.itemsize)
+        for x_first, dy_first, rows, pixels, tap, n_taps, _ in blocks.tolist():
+            offsets = taps[:, tap : tap + n_taps]
+            far_x, far_dy = ((rows - 1) * row + (pixels - 1) * pixel for row, pixel in (x_steps, dy_steps))
+            check_bounds("dy", dy.array.shape[1], dy_first, np.array([0, far_dy]), last)
+            if n_taps:
+                check_bounds("x", x.array.shape[1], x_first, np.array([0, far_x]), offsets[0], last)
+                check_bounds("dw", dw.size, offsets[1], last)
+        chunks = min(x.array.shape[0] * len(blocks), -(-geometry.TASKS // len(columns)))
+        partial = arena.scratch((chunks, self.weight_shape[0] + 1, self.out))
+        arrays = dw.reshape(self.weight_shape), db, partial, x.array, dy.array
+        return lambda: depthwise.depthwise_gradient(*arrays, blocks, taps, columns, x_steps, dy_steps)
 
-        def weight_gradient():
-            depthwise.depthwise_weight_gradient(partial, x.array, dy.array, blocks, taps, columns, x_steps, dy_steps)
-            conv.add_chunks(flat, by_chunk, 1024)
+    def _blocks(self, x: Buffer, dy: Buffer, pixel_bytes: int):
+        """Output pixels in rows that share their taps, in blocks, with up to MOST_TAPS of them; and the taps' offsets.
 
-        return weight_gradient
-
-    def _blocks(self, x: Buffer, dy: Buffer, columns, itemsize):
-        """Rows of output pixels that share their taps, cut where they would fill the cache, and the taps' offsets."""
-        groups = [geometry.forward_groups(axis) for axis in self.axes]
+        (first pixel in x, in dy, rows, pixels of a row, first tap, taps, whether they are the first of these pixels).
+        """
+        groups, found = [geometry.forward_groups(axis) for axis in self.axes], []
         tables = geometry.tables(groups, x.layout, [dy.layout], self._weight_strides)
-        found = []
-        for of_axes, (first, count, tap, n_taps) in zip(itertools.product(*groups), tables.phases, strict=True):
-            shape = [len(group.places) for group in of_axes]
-            at = tables.rows[:, first : first + count].reshape(2, *shape)
-            widths = _cuts(shape[2], BLOCK_WIDTH)
-            row_bytes = itemsize * int(columns[0, 1]) * (widths[1]) * (1 + self.axes[1].stride * self.axes[2].stride)
-            heights = _cuts(shape[1], max(BLOCK_BYTES // row_bytes, -(-BLOCK_PIXELS // widths[1])))
-            for d, h, w, t in itertools.product(
-                range(shape[0]), pairwise(heights), pairwise(widths), pairwise(_cuts(n_taps, depthwise.MOST_TAPS))
+        for (deep, high, wide), (first, count, tap, n_taps) in zip(
+            itertools.product(*groups), tables.phases, strict=True
+        ):
+            at = tables.rows[:, first : first + count].reshape(2, len(deep.places), len(high.places), len(wide.places))
+            width = min(BLOCK_WIDTH, len(wide.places))
+            row_bytes = pixel_bytes * width * (1 + self.axes[1].stride * self.axes[2].stride)
+            height = max(BLOCK_BYTES // row_bytes, -(-BLOCK_PIXELS // width))
+            pieces = _cuts(np.arange(n_taps), depthwise.MOST_TAPS) or [(0, 0)]
+            for d, (h, rows), (w, pixels), (t, of_block) in itertools.product(
+                range(len(deep.places)), _cuts(high.places, height), _cuts(wide.places, BLOCK_WIDTH), pieces
             ):
-                found.append((*at[:, d, h[0], w[0]].tolist(), h[1] - h[0], w[1] - w[0], tap + t[0], t[1] - t[0]))
-        return np.array(sorted(found, key=lambda block: block[1]), np.int64).reshape(-1, 6), tables.taps
+                found.append((*at[:, d, h, w].tolist(), rows, pixels, tap + t, of_block, t == 0))
+        return np.array(sorted(found, key=lambda block: block[1]), np.int64).reshape(-1, 7), tables.taps
 
 
-def _cuts(count: int, most: int) -> list[int]:
-    """Where `count` things are cut into parts of nearly one size, of `most` at most: the first of each, and the end."""
-    parts = -(-count // most)
-    return [part * count // parts for part in range(parts + 1)] if parts else [0]
+def _cuts(places: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """(first, count) of parts of neighbouring places, of nearly one size, `most` at most."""
+    found = []
+    for stretch in np.split(np.arange(len(places)), np.flatnonzero(np.diff(places) != 1) + 1):
+        parts = -(-len(stretch) // most)
+        found += [(int(part[0]), len(part)) for part in (np.array_split(stretch, parts) if parts else ())]
+    return found
 
 
 def channel_groups(channels: int, itemsize: int) -> np.ndarray:
@@ -149,11 +149,9 @@ def _runs(tables: geometry.Tables) -> np.ndarray:
         places = tables.rows[:, first : first + count]
         for start, length in _stretches(places):
             step = places[:, start + 1] - places[:, start] if length > 1 else np.zeros(3, np.int64)
-            pieces = -(-length // depthwise.MOST_PIXELS)
-            for piece in range(pieces):
-                a, b = piece * length // pieces, (piece + 1) * length // pieces
-                pairs = np.stack([places[:, start + a], step], 1).ravel()
-                found.append((*pairs.tolist(), b - a, tap, n_taps))
+            for piece, pixels in _cuts(np.arange(length), depthwise.MOST_PIXELS):
+                pairs = np.stack([places[:, start + piece], step], 1).ravel()
+                found.append((*pairs.tolist(), pixels, tap, n_taps))
     return np.array(sorted(found, key=lambda run: run[2]), np.int64)
 
 

@@ -2,10 +2,8 @@
 
 import math
 
-from cnncli.kernels.convolution import BIAS, BIAS_RELU, GATE, STORE, plan_bias_gradient
 from cnncli.kernels.depthwise_convolution import DepthwiseConvolution
 from cnncli.layers.base import (
-    BIASES,
     DATA,
     WEIGHT,
     Binding,
@@ -24,11 +22,13 @@ from cnncli.layers.base import (
 
 @register("depthwise_conv")
 class DepthwiseConv(Layer):
-    """Slides `multiplier` kernels over each channel of the input: output c * multiplier + m is kernel m of channel c."""
+    """Slides `multiplier` kernels over each channel: output c * multiplier + m is kernel m of channel c."""
 
-    main = "kernel"
+    lone = "kernel"
     fuse_relu = True
     gate = True
+    accumulate = True
+    scalable = True
 
     kernel: PerAxis = 3
     stride: PerAxis = 1
@@ -73,7 +73,7 @@ class DepthwiseConv(Layer):
         weight, bias = b.parameters["weight"], b.parameters.get("bias")
         bias = b.arena.take((convolution.out,)) if bias is None else bias
         x, repeat = convolution.plan_repeat(b.x, b.arena)
-        convolve = convolution.plan_forward(b.y, x, weight, bias, BIAS_RELU if b.relu else BIAS)
+        convolve = convolution.plan_forward(b.y, x, weight, bias, b.store_op())
 
         def forward():
             repeat()
@@ -81,10 +81,9 @@ class DepthwiseConv(Layer):
 
         if b.dy is None:
             return forward, []
-        calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], x, b.dy, b.arena))]
-        if self.bias:
-            calls.append((BIASES, plan_bias_gradient(b.gradients["bias"], b.dy, b.arena)))
+        dbias = b.gradients["bias"] if self.bias else b.arena.take((convolution.out,))
+        calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], dbias, x, b.dy, b.arena))]
         if b.dx is not None:
-            gate = (GATE, b.x) if b.gated else (STORE, None)
-            calls.append((DATA, convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *gate)))
+            into = b.gradient_op(), b.x if b.gated else None
+            calls.append((DATA, convolution.plan_data_gradient(b.dx, b.dy, weight, b.arena, *into)))
         return forward, calls
