@@ -56,7 +56,7 @@ threads = click.option(
     show_default=True,
     callback=thread_count,
     metavar="N",
-    help="Threads, or auto: one a core.",
+    help="Threads, or auto: one a core, or in training as many as measure fastest.",
 )
 
 

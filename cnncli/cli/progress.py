@@ -21,7 +21,7 @@ class Progress(Listener):
             return
         network = run.network
         count = f"{network.parameters.count:,} parameters"
-        click.echo(f"{network.specification.name}: {count}, {kernels.threads()} threads, into {run.folder}", err=True)
+        click.echo(f"{network.specification.name}: {count}, into {run.folder}", err=True)
         if kernels.CACHE_PROBLEM:
             click.echo(f"kernels are compiled anew in each run: {kernels.CACHE_PROBLEM}", err=True)
         elif not kernels.cached():
@@ -31,6 +31,11 @@ class Progress(Listener):
         if self.verbose:
             text = ", ".join(f"{name} {version}" for name, version in kernels.versions().items())
             click.echo(f"{text}; {network.arena.bytes / 2**20:.1f} MiB for parameters and optimiser", err=True)
+
+    def chose_threads(self, seconds):
+        if self.verbose and not self.quiet:
+            tried = ", ".join(f"{count}: {1e3 * step:.3g} ms" for count, step in seconds.items())
+            click.echo(f"{kernels.threads()} threads, measured ({tried})", err=True)
 
     def stepped(self, loss):
         if self.quiet or not sys.stderr.isatty():

@@ -63,7 +63,7 @@ def command(resume, threads, as_json, quiet, verbose, **given):
     listener = Progress(quiet, verbose)
     try:
         if resume:
-            result = session.resume(resume, listener)
+            result = session.resume(resume, listener, threads)
         else:
             changes = [f"{key}={given[name]}" for name, key in OVERRIDES.items() if given[name] is not None]
             request = session.Request(
@@ -74,6 +74,7 @@ def command(resume, threads, as_json, quiet, verbose, **given):
                 changes=(*given["overrides"], *changes),
                 lr=given["lr"],
                 shuffle=not given["no_shuffle"],
+                threads=threads,
             )
             result = session.start(request, listener)
     finally:

@@ -24,7 +24,13 @@ def widths(channels: int) -> list[int]:
 
 def pack(matrices: np.ndarray) -> np.ndarray:
     """(groups, rows, outputs) -> flat, in strips."""
-    return np.concatenate([of[:, c : c + n].ravel() for of in matrices for c, n in strips(of.shape[1])])
+    (groups, rows, outputs), done = matrices.shape, 0
+    flat = np.empty(matrices.size, matrices.dtype)  # no second copy of what may be hundreds of megabytes
+    for group in range(groups):
+        for c, n in strips(outputs):
+            flat[done : done + rows * n].reshape(rows, n)[...] = matrices[group, :, c : c + n]
+            done += rows * n
+    return flat
 
 
 def unpack(flat: np.ndarray, groups: int, outputs: int) -> np.ndarray:

@@ -47,7 +47,10 @@ class Parameters:
 
     def initialize(self, seed: int) -> None:
         """Draw every parameter's first value."""
-        self.load({name: initial(p, seed, name) for name, p in (self.declared | self.counted).items()})
+        for name, parameter in (self.declared | self.counted).items():
+            of = initial(parameter, seed, name, self.values.dtype)
+            self.value(name)[:] = parameter.from_file(of).reshape(-1)
+        self.changed()
 
     def load(self, tensors: dict[str, np.ndarray], into: np.ndarray | None = None) -> None:
         """Take values in the files' order and shapes; `into` is another flat array, such as an optimiser's."""

@@ -16,12 +16,15 @@ from cnncli.training.checkpoint import Checkpoint, Given, Progress
 from cnncli.training.metrics import Tally, evaluate
 from cnncli.training.optimizers import Optimizer
 from cnncli.training.schedules import learning_rate
+from cnncli.training.threads import choose_threads
 
 
 class Listener:
     """Hears of a run's progress. The command line draws it; this one is silent."""
 
     def started(self, run: "Run") -> None: ...
+
+    def chose_threads(self, seconds: dict[int, float]) -> None: ...
 
     def stepped(self, loss: float) -> None: ...
 
@@ -61,13 +64,19 @@ class Run:
         self.optimizer.load(found.tensors, self.progress.step)
         runs.forget_after(self.folder, self.progress.step)
 
-    def train(self, listener: Listener) -> dict:
-        """Run to the end. Returns what `train --json` prints; raises DivergedError when the loss is not finite."""
+    def train(self, listener: Listener, measure_threads: bool = False) -> dict:
+        """Run to the end. Returns what `train --json` prints; raises DivergedError when the loss is not finite.
+
+        `measure_threads`: find out first with how many threads the steps are fastest.
+        """
         started, compiled, images = time.perf_counter(), kernels.compile_seconds(), 0
         p, record = self.progress, None
         listener.started(self)
         if p.step == 0:
             self.save(runs.LAST)
+        if measure_threads and p.step < self.total:
+            plan = self.network.plan(self.batch_size, training=True)
+            listener.chose_threads(choose_threads(plan, self.network.parameters))
         while p.step < self.total:
             epoch, batch = divmod(p.step, self.steps_per_epoch)
             epoch_started, first, key = time.perf_counter(), p.step, epoch_key(self.options.seed, epoch)

@@ -18,7 +18,10 @@ from cnncli.training.metrics import Evaluation, evaluate
 
 @dataclass(frozen=True)
 class Request:
-    """What `train` was asked for. `changes` are KEY=VALUE overrides of the model, `lr` the peak of its schedule."""
+    """What `train` was asked for. `changes` are KEY=VALUE overrides of the model, `lr` the peak of its schedule.
+
+    Without a number of `threads`, which are set already, it is measured.
+    """
 
     model: str
     dataset: str = "digits"
@@ -27,6 +30,7 @@ class Request:
     changes: tuple[str, ...] = ()
     lr: float | None = None
     shuffle: bool = True
+    threads: int | None = None
 
 
 def start(request: Request, listener: Listener) -> dict:
@@ -45,12 +49,12 @@ def start(request: Request, listener: Listener) -> dict:
         shuffle=request.shuffle,
         samples=_samples(dataset),
     )
-    runs.describe(folder, specification.source, _resolved(given, dataset, specification.train.seed))
-    return Run(network, dataset, folder, given).train(listener)
+    runs.describe(folder, specification.source, _resolved(given, dataset, specification.train.seed, request.threads))
+    return Run(network, dataset, folder, given).train(listener, measure_threads=request.threads is None)
 
 
-def resume(folder: Path, listener: Listener) -> dict:
-    """Go on with a run from its last checkpoint, as if it had never stopped."""
+def resume(folder: Path, listener: Listener, threads: int | None = None) -> dict:
+    """Go on with a run from its last checkpoint, as if it had never stopped. `threads` as in `Request`."""
     path = folder / runs.LAST
     if not path.is_file():
         raise CheckpointError(f"{folder}: holds no {runs.LAST} to resume from")
@@ -59,7 +63,7 @@ def resume(folder: Path, listener: Listener) -> dict:
     dataset = _dataset(given.dataset, given.data_dir and Path(given.data_dir), found.network)
     run = Run(found.network, dataset, folder, replace(given, samples=_samples(dataset)))
     run.restore(found)
-    return run.train(listener)
+    return run.train(listener, measure_threads=threads is None)
 
 
 def evaluate_checkpoint(
@@ -112,7 +116,7 @@ def _samples(dataset) -> tuple[int, int]:
     return len(dataset.train.labels), len(dataset.test.labels)
 
 
-def _resolved(given: Given, dataset, seed: int) -> dict:
+def _resolved(given: Given, dataset, seed: int, threads: int | None) -> dict:
     """What may matter to somebody who reads the run's folder in a year."""
     versions = {"cnncli": __version__, "python": platform.python_version(), **kernels.versions()}
     return {
@@ -122,7 +126,7 @@ def _resolved(given: Given, dataset, seed: int) -> dict:
         "samples": {"train": given.samples[0], "test": given.samples[1]},
         "shuffle": given.shuffle,
         "seed": seed,
-        "threads": kernels.threads(),
+        "threads": threads or "auto",
         "processor": platform.processor() or platform.machine(),
         "versions": versions,
     }

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import product
 
 import numpy as np
 
@@ -21,6 +22,7 @@ NEEDED = {
     "dense": {"units": 4},
     "residual": {"main": ["batch_norm"]},
 }
+ENDS = "flatten", "global_avg_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
 
 
@@ -30,8 +32,8 @@ def warm() -> float:
     What is in the cache already is only loaded. The gradient check's kernels, in float64, are not among them.
     """
     start = time.perf_counter()
-    for loss in LOSSES:
-        network = Network(network_of_all(loss))
+    for loss, end in product(LOSSES, ENDS):
+        network = Network(network_of_all(loss, end))
         for dtype in (np.uint8, np.float32):
             _step(network, np.zeros((IMAGES, 1, SIZE, SIZE, 1), dtype))
         probabilities(loss, network.plan(IMAGES, training=False).output)
@@ -40,14 +42,14 @@ def warm() -> float:
     return time.perf_counter() - start
 
 
-def network_of_all(loss: str) -> spec.Specification:
-    """A small network that holds a layer of every kind.
+def network_of_all(loss: str, end: str) -> spec.Specification:
+    """A small network that holds a layer of every kind but the other of the ENDS.
 
     Convolutions come first: before the first parameter nothing runs backward, and the first one's input has no
     gradient. One comes last too: its gradient has a border, and is copied from the flat one.
     """
-    between = [kind for kind in LAYERS if kind not in ("conv", "flatten", "dense")]
-    kinds = ["conv", "conv", *between, "conv", "flatten", "dense"]
+    between = [kind for kind in LAYERS if kind not in ("conv", *ENDS, "dense")]
+    kinds = ["conv", "conv", *between, "conv", end, "dense"]
     document = {
         "input": {"channels": 1, "size": [SIZE, SIZE]},
         "layers": [{kind: NEEDED.get(kind, {})} for kind in kinds],

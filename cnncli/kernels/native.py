@@ -1,0 +1,51 @@
+"""Compiled functions by their addresses: what is written in LLVM is compiled once, as C functions that kernels call.
+
+A C function here takes addresses and counts, all int64, and returns nothing. Its variants (so many channels, with or
+without pooling) are compiled when a plan first asks for one, each in a tenth of a second, and cached: a kernel takes
+the address as an argument, so that it compiles once whatever the variants.
+"""
+
+from functools import lru_cache
+
+from llvmlite import ir
+from numba import cfunc, config, types
+from numba.core import cgutils, event
+from numba.extending import intrinsic
+
+from cnncli.kernels.vectors import I64
+
+
+@lru_cache
+def address_of(make, *variant) -> int:
+    """The address of the C function `make(*variant)`, compiled or loaded; 0 where nothing is compiled.
+
+    `make` returns a Python function of integers alone that closes over nothing but numbers: the cache knows it by them.
+    """
+    if config.DISABLE_JIT:
+        return 0
+    function = make(*variant)
+    signature = types.void(*[types.intp] * function.__code__.co_argcount)
+    with event.trigger_event("numba:compile"):  # a cfunc does not tell of it by itself
+        compiled = cfunc(signature, cache=True, error_model="numpy")(function)
+    _kept.append(compiled)
+    return compiled.address
+
+
+_kept: list = []  # the code lives as long as what compiled it
+
+
+@intrinsic
+def call(context, address, arguments):
+    """Call the C function at an address with a tuple of integers."""
+
+    def codegen(context, builder, signature, values):
+        address, group = values
+        integers = [
+            context.cast(builder, value, of, types.intp)
+            for value, of in zip(cgutils.unpack_tuple(builder, group), signature.args[1], strict=True)
+        ]
+        kind = ir.FunctionType(ir.VoidType(), [I64] * len(integers)).as_pointer()
+        builder.call(builder.inttoptr(address, kind), integers)
+        return context.get_dummy_value()
+
+    return types.void(address, arguments), codegen

@@ -1,0 +1,183 @@
+"""Programs: kernels with their arguments in a table, which one compiled function walks. No Python between two kernels.
+
+A `kernel` is a serial loop over a range of tasks. It is compiled for the types of its arguments as a C function of three
+integers: the address of a descriptor that holds the arguments, and the first and the last task. `run`, the only
+function with threads in it, hands out the tasks. So a kernel compiles in a tenth of a second, where one with a parallel
+loop of its own takes six times as long; a whole inference is one call from Python, which costs 0.3 us where each kernel
+with a dozen arguments costs 2; and steps that are not worth a thread's waking run without.
+
+With NUMBA_DISABLE_JIT=1 a step calls the Python function with its arguments.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import FunctionType
+
+import numpy as np
+from llvmlite import ir
+from numba import cfunc, config, njit, prange, types, typeof
+from numba.core import cgutils, event
+from numba.extending import intrinsic
+from numba.np import numpy_support
+from numba.np.arrayobj import make_array, populate_array
+
+from cnncli.kernels.native import call
+from cnncli.kernels.vectors import I64, at, integer
+
+_kept: list = []  # compiled code lives as long as what compiled it
+
+
+def _type(word: str):
+    """The type of an argument: one of the words of a layout, such as float32:2 (an array), int64, tuple:3, float64."""
+    name, _, count = word.partition(":")
+    if name == "tuple":
+        return types.UniTuple(types.int64, int(count))
+    scalar = numpy_support.from_dtype(np.dtype(name))
+    return types.Array(scalar, int(count), "C") if count else scalar
+
+
+def _word(argument) -> str:
+    if isinstance(argument, np.ndarray):
+        if not argument.flags.c_contiguous:
+            raise ValueError("a kernel takes contiguous arrays alone")
+        return f"{argument.dtype}:{argument.ndim}"
+    if isinstance(argument, tuple):
+        return f"tuple:{len(argument)}"
+    return str(typeof(argument)) if isinstance(argument, np.generic | bool) else type(argument).__name__ + "64"
+
+
+def _numbers(argument) -> list[int]:
+    """An argument's words in the descriptor: an array's address and shape, an integer, the bits of a float."""
+    if isinstance(argument, np.ndarray):
+        return [argument.ctypes.data, *argument.shape]
+    if isinstance(argument, tuple):
+        return list(argument)
+    if isinstance(argument, float | np.floating):
+        return [int(np.float64(argument).view(np.int64))]
+    return [int(argument)]
+
+
+@intrinsic(prefer_literal=True)
+def _unpack(context, descriptor, layout):
+    """The arguments in a descriptor as a tuple."""
+    kinds = [_type(word) for word in layout.literal_value.split()]
+    result = types.Tuple(kinds)
+
+    def codegen(context, builder, signature, arguments):
+        words, place = builder.inttoptr(arguments[0], I64.as_pointer()), 0
+
+        def take():
+            nonlocal place
+            place += 1
+            return builder.load(at(builder, words, integer(place - 1)))
+
+        values = []
+        for kind in kinds:
+            if isinstance(kind, types.Array):
+                values.append(_emit_array(context, builder, kind, take(), [take() for _ in range(kind.ndim)]))
+            elif isinstance(kind, types.UniTuple):
+                values.append(context.make_tuple(builder, kind, [take() for _ in range(kind.count)]))
+            elif isinstance(kind, types.Float):
+                values.append(context.cast(builder, builder.bitcast(take(), ir.DoubleType()), types.float64, kind))
+            else:
+                values.append(context.cast(builder, take(), types.int64, kind))
+        return context.make_tuple(builder, result, values)
+
+    return result(descriptor, layout), codegen
+
+
+def _emit_array(context, builder, kind, address, shape):
+    itemsize = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+    strides = [integer(itemsize)]
+    for length in shape[:0:-1]:
+        strides.insert(0, builder.mul(strides[0], length))
+    array = make_array(kind)(context, builder)
+    data = builder.inttoptr(address, context.get_data_type(kind.dtype).as_pointer())
+    populate_array(
+        array,
+        data=data,
+        shape=cgutils.pack_array(builder, shape),
+        strides=cgutils.pack_array(builder, strides),
+        itemsize=integer(itemsize),
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+def _entry(descriptor, first, last):
+    _function(first, last, *_unpack(descriptor, _layout))  # noqa: F821 - each kernel's entry has globals of its own
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """`function(first, last, *arguments)`, which does the tasks from `first` to before `last`."""
+
+    function: Callable
+
+    def step(self, tasks: int, *arguments, parallel: bool = True) -> "Step":
+        """The kernel with its arguments: contiguous arrays, numbers, tuples of integers. `parallel`: worth threads."""
+        return Step(self, tasks, arguments, parallel)
+
+    @lru_cache  # noqa: B019 - kernels live as long as the process
+    def address(self, layout: str) -> int:
+        """The C function for arguments of a layout, compiled or loaded."""
+        jitted = njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+        own = {**globals(), "_function": jitted(self.function), "_layout": layout}
+        entry = FunctionType(_entry.__code__, own)
+        # numba's cache knows a function by its name and code, not by its globals
+        entry.__qualname__ = f"{self.function.__module__}.{self.function.__qualname__}.{layout}".replace(" ", ".")
+        entry.__qualname__ = entry.__qualname__.replace(":", "")
+        with event.trigger_event("numba:compile"):
+            compiled = cfunc(types.void(*[types.intp] * 3), cache=True, error_model="numpy")(entry)
+        _kept.append(compiled)
+        return compiled.address
+
+
+def kernel(function: Callable) -> Kernel:
+    """Declare a kernel."""
+    return Kernel(function)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A kernel with its arguments, ready to run."""
+
+    kernel: Kernel
+    tasks: int
+    arguments: tuple
+    parallel: bool
+
+
+class Program:
+    """Steps that run one after another: a call without arguments."""
+
+    def __init__(self, steps: Iterable[Step]):
+        self.steps, self._descriptors, rows = list(steps), [], []
+        if config.DISABLE_JIT:
+            return
+        for step in self.steps:
+            words = [number for argument in step.arguments for number in _numbers(argument)]
+            self._descriptors.append(np.array(words, np.int64))
+            address = step.kernel.address(" ".join(_word(argument) for argument in step.arguments))
+            rows.append((address, self._descriptors[-1].ctypes.data, step.tasks, step.parallel and step.tasks > 1))
+        self._table = np.array(rows, np.int64).reshape(-1, 4)
+
+    def __call__(self) -> None:
+        if config.DISABLE_JIT:
+            for step in self.steps:
+                step.kernel.function(0, step.tasks, *step.arguments)
+        else:
+            run(self._table)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def run(steps):
+    """Run steps (address, descriptor, tasks, whether the tasks are worth threads) in order."""
+    for s in range(steps.shape[0]):
+        address, descriptor, tasks = steps[s, 0], steps[s, 1], steps[s, 2]
+        if steps[s, 3]:
+            for task in prange(tasks):
+                call(address, (descriptor, task, task + 1))
+        else:
+            call(address, (descriptor, 0, tasks))
