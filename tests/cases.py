@@ -196,6 +196,8 @@ DEPTHWISE = [
 
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
+GLOBAL_POOL = [(6, (5, 7)), (16, (4, 4)), (1, (8,)), (33, (1, 1)), (5, (2, 4, 2)), (3, (2, 3, 2))]
+
 # inputs, units, images
 DENSE = [(1, 1, 1), (5, 6, 3), (84, 10, 2), (10, 84, 2), (17, 33, 5), (64, 48, 64), (33, 40, 13), (128, 8, 33)]
 DENSE += [(300, 16, 1), (31, 15, 4), (32, 17, 6)]
@@ -211,6 +213,7 @@ CASES = [
         pool("avg_pool", channels, axes, size, count_padding=True, **options)
         for channels, axes, size, options in POOL[3:11]
     ),
+    *(Case("global_avg_pool", channels, axes, {}, 3) for channels, axes in GLOBAL_POOL),
     *(Case("dense", c_in, (), {"units": units}, images) for c_in, units, images in DENSE),
     Case("dense", 20, (), {"units": 5, "bias": False}, 7),
     *(Case("flatten", channels, axes, {}, 3) for channels, axes in MAPS),
@@ -276,6 +279,11 @@ def define_avg_pool(case, x, parameters):
     return y, lambda dy: (naive.average_pool_gradient(dy, x, size, stride, padding, counted), {})
 
 
+def define_global_avg_pool(case, x, parameters):
+    pixels = tuple(range(2, x.ndim))
+    return x.mean(pixels), lambda dy: (x * 0 + np.expand_dims(dy, pixels) / math.prod(case.axes), {})
+
+
 def define_flatten(case, x, parameters):
     return x.reshape(len(x), -1), lambda dy: (dy.reshape(x.shape), {})
 
@@ -299,6 +307,7 @@ DEFINITIONS = {
     "dense": define_dense,
     "max_pool": define_max_pool,
     "avg_pool": define_avg_pool,
+    "global_avg_pool": define_global_avg_pool,
     "flatten": define_flatten,
     "dropout": define_dropout,
     **dict.fromkeys(naive.ACTIVATIONS, define_activation),
@@ -315,6 +324,8 @@ def is_exact(case) -> bool:
         return power_of_two(case.options.get("alpha", 0.01))
     if case.kind == "dropout":
         return power_of_two(1 - case.options.get("rate", 0.5))
+    if case.kind == "global_avg_pool":
+        return power_of_two(math.prod(case.axes))
     if case.kind == "avg_pool":
         size, stride, _, padding = window_options(case, "size")
         share = naive.average_pool(np.ones((1, 1, *case.axes)), size, stride, padding, count_padding=True)
