@@ -62,9 +62,12 @@ def is_zero_outside(buffer: Buffer) -> bool:
 
 
 class Bound:
-    """`wider` draws borders beyond those that the layer asks for."""
+    """`wider` draws borders beyond those that the layer asks for; `asked` are flags of its binding, such as `relu`.
 
-    def __init__(self, case, dtype, wider=0, relu=False, gated=False):
+    With `added`, what `other` holds is added to y; with `adds`, dx to what `backward` is told.
+    """
+
+    def __init__(self, case, dtype, wider=0, added=False, **asked):
         self.case, self.layer, self.shape, self.dtype = case, case.layer, case.shape, np.dtype(dtype)
         self.output = self.layer.output_shape(self.shape)
         self.parameters = self.layer.parameters(self.shape)
@@ -84,37 +87,41 @@ class Bound:
             self.dx = Buffer(self.dy.array, self.shape.size, self.shape.channels, NO_BORDER)
         else:
             self.y, self.dx = buffer(self.output, NO_BORDER), buffer(self.shape, NO_BORDER)
+        self.other = buffer(self.output, NO_BORDER) if added else None
         self.values = {name: self.arena.take((p.size,)) for name, p in self.parameters.items()}
-        self.gradients = {name: self.arena.take((p.size,)) for name, p in self.parameters.items()}
+        self.learned = {name: p for name, p in self.parameters.items() if p.learned}
+        self.gradients = {name: self.arena.take((p.size,)) for name, p in self.learned.items()}
         self.samples, self.key = np.arange(case.images) * 3 + 5, np.array([2024], np.uint64)
         if not self.view:
-            self._forward, self._backward = self.layer.bind(self._binding(relu, gated))
+            self._forward, self._backward = self.layer.bind(self._binding(asked))
 
-    def _binding(self, relu, gated):
-        buffers = {"x": self.x, "y": self.y, "dx": self.dx, "dy": self.dy}
-        learned = {"parameters": self.values, "gradients": self.gradients}
-        given = {"samples": self.samples, "key": self.key, "relu": relu, "gated": gated}
-        return Binding(shape=self.shape, arena=self.arena, **buffers, **learned, **given)
+    def _binding(self, asked):
+        buffers = {"x": self.x, "y": self.y, "dx": self.dx, "dy": self.dy, "added": self.other}
+        arrays = {"parameters": self.values, "gradients": self.gradients, "samples": self.samples, "key": self.key}
+        return Binding(shape=self.shape, arena=self.arena, **buffers, **arrays, **asked)
 
     def set(self, x, parameters):
         to_buffer(self.x, self.shape, x)
         for name, parameter in self.parameters.items():
             self.values[name][:] = parameter.from_file(np.asarray(parameters[name])).reshape(-1)
 
-    def forward(self):
+    def forward(self, other=None):
         """y, from an output that holds NaN before."""
+        if self.other:
+            to_buffer(self.other, self.output, other)
         if not self.view:
             self.y.interior[...] = np.nan
             self.arena.poison()
             self._forward()
         return from_buffer(self.y, self.output)
 
-    def backward(self, dy):
-        """(dx, gradients) after `forward`, from arrays that hold NaN before."""
+    def backward(self, dy, before=None):
+        """(dx, gradients) after `forward`, from arrays that hold NaN before, or dx from what it held `before`."""
         to_buffer(self.dy, self.output, dy)
         if not self.view:
-            if self.case.kind != "max_pool":  # it leaves elements in no window alone: 0 since the buffer was made
-                self.dx.interior[...] = np.nan
+            self.dx.interior[...] = np.nan
+            if before is not None:
+                to_buffer(self.dx, self.shape, before)
             for gradient in self.gradients.values():
                 gradient.fill(np.nan)
             self.arena.poison()
@@ -122,13 +129,14 @@ class Bound:
                 call()
         gradients = {
             name: parameter.to_file(self.gradients[name].reshape(parameter.shape))
-            for name, parameter in self.parameters.items()
+            for name, parameter in self.learned.items()
         }
         return from_buffer(self.dx, self.shape), gradients
 
     def is_clean(self) -> bool:
         """Whether all borders are still 0 and nothing was written outside any array."""
-        return self.arena.intact() and all(is_zero_outside(buffer) for buffer in (self.x, self.y, self.dx, self.dy))
+        buffers = [self.x, self.y, self.dx, self.dy] + ([self.other] if self.other else [])
+        return self.arena.intact() and all(is_zero_outside(buffer) for buffer in buffers)
 
     def random(self, generator, draw):
         """(x, parameters, dy) by `draw(generator, shape)`."""

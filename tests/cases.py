@@ -158,6 +158,7 @@ POOL = [
     (40, (1, 1), 1, {}),
     (6, (28,), 4, {}),
     (3, (9,), 3, {"stride": 2, "padding": [[1, 0]]}),
+    (4, (8,), 2, {"padding": [[1, 0]]}),  # windows end one element before the end
     (4, (4, 5, 6), 2, {}),
     (2, (3, 4, 4), [3, 2, 2], {"stride": [1, 2, 1], "padding": [1, 0, 1]}),
 ]
@@ -197,6 +198,8 @@ DEPTHWISE = [
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
 GLOBAL_POOL = [(6, (5, 7)), (16, (4, 4)), (1, (8,)), (33, (1, 1)), (5, (2, 4, 2)), (3, (2, 3, 2))]
+# with channels that do not divide a segment of the kernel's, more than one, rows of many segments, many images
+NORM = [(33, (2, 40), 1), (48, (1, 23), 2), (600, (2,), 3), (3, (40,), 1), (4, (2, 2), 70), (1, (1, 1), 1), (9, (), 1)]
 
 # inputs, units, images
 DENSE = [(1, 1, 1), (5, 6, 3), (84, 10, 2), (10, 84, 2), (17, 33, 5), (64, 48, 64), (33, 40, 13), (128, 8, 33)]
@@ -222,6 +225,9 @@ CASES = [
     *(Case("elu", *where, options, 3) for where in MAPS for options in ({}, {"alpha": 0.5})),
     Case("leaky_relu", 4, (3, 3), {"alpha": 0.0}),
     Case("elu", 4, (3, 3), {"alpha": 0.0}),
+    *(Case("batch_norm", *where, {}, 3) for where in MAPS),
+    *(Case("batch_norm", channels, axes, {}, images) for channels, axes, images in NORM),
+    Case("batch_norm", 5, (3, 4), {"eps": 0.5, "momentum": 1.0}, 4),
     *(Case("dropout", *where, {}, 3) for where in MAPS),
     *(Case("dropout", 6, (4, 4), {"rate": rate}, 3) for rate in (0.1, 0.75, 0.0)),
 ]
@@ -294,6 +300,16 @@ def define_activation(case, x, parameters):
     return y, lambda dy: (naive.activation_gradient(case.kind, dy, x, alpha), {})
 
 
+def define_batch_norm(case, x, parameters):
+    weight, bias, eps = parameters["weight"], parameters["bias"], case.options.get("eps", 1e-5)
+
+    def backward(dy):
+        dx, dweight, dbias = naive.normalize_gradients(dy, x, weight, eps)
+        return dx, {"weight": dweight, "bias": dbias}
+
+    return naive.normalize(x, *naive.batch_statistics(x), weight, bias, eps), backward
+
+
 def define_dropout(case, x, parameters):
     """`kept` is 1 where an element survives: what survives is random, what is done with it is not."""
     factor = parameters["kept"] / (1 - case.options.get("rate", 0.5))
@@ -309,6 +325,7 @@ DEFINITIONS = {
     "avg_pool": define_avg_pool,
     "global_avg_pool": define_global_avg_pool,
     "flatten": define_flatten,
+    "batch_norm": define_batch_norm,
     "dropout": define_dropout,
     **dict.fromkeys(naive.ACTIVATIONS, define_activation),
 }

@@ -143,6 +143,41 @@ def average_pool_gradient(dy, x, size, stride, padding, count_padding=False):
     return dx
 
 
+def by_channel(values, x):
+    """One number a channel, shaped to go with x (images, channels, *axes)."""
+    return values.reshape(1, -1, *[1] * (x.ndim - 2))
+
+
+def batch_statistics(x):
+    """(mean, biased variance) of each channel over images and pixels."""
+    axes = (0, *range(2, x.ndim))
+    mean = x.mean(axes)
+    return mean, ((x - by_channel(mean, x)) ** 2).mean(axes)
+
+
+def normalize(x, mean, variance, weight, bias, eps):
+    """weight * (x - mean) / sqrt(variance + eps) + bias, all by channel (Ioffe and Szegedy 2015)."""
+    shares = (x - by_channel(mean, x)) / np.sqrt(by_channel(variance, x) + eps)
+    return by_channel(weight, x) * shares + by_channel(bias, x)
+
+
+def normalize_gradients(dy, x, weight, eps):
+    """(dx, dweight, dbias) of `normalize` with the batch's own statistics, which depend on each element of x."""
+    axes, (mean, variance) = (0, *range(2, x.ndim)), batch_statistics(x)
+    one = np.ones_like(mean)
+    shares = normalize(x, mean, variance, one, 0 * one, eps)
+    dweight, dbias, count = (dy * shares).sum(axes), dy.sum(axes), x.size / len(mean)
+    around = dy - by_channel(dbias, x) / count - shares * by_channel(dweight, x) / count
+    return by_channel(weight / np.sqrt(variance + eps), x) * around, dweight, dbias
+
+
+def running_averages(x, mean, variance, momentum):
+    """What a batch moves the running averages to: the variance unbiased, as PyTorch has it."""
+    count, (of_mean, of_variance) = x.size / x.shape[1], batch_statistics(x)
+    unbiased = of_variance * count / max(1, count - 1)
+    return mean + momentum * (of_mean - mean), variance + momentum * (unbiased - variance)
+
+
 def phi(x):
     """The normal distribution function."""
     return 0.5 * math.erfc(-x / math.sqrt(2))

@@ -194,8 +194,8 @@ def max_pool(y, arg, x, rows, taps, phases, columns):
 def max_pool_gradient(dx, dy, arg, gate, rows, taps, phases, columns, gated, overlap):
     """dx = dy at the maximum of each window, 0 elsewhere; if `gated`, only where `gate` > 0. A task owns an image.
 
-    rows (4, pixels) in dx, dy, arg, gate. Windows that overlap are summed into a cleared dx; where they do not,
-    elements in no window are never written, and stay the zeros that the buffer was made with.
+    rows (4, pixels) in dx, dy, arg, gate. With `overlap` windows are summed into a cleared dx: where they overlap, and
+    where elements are in none.
     """
     size, many = dx.itemsize, rows.shape[1]
     for n in prange(dx.shape[0]):

@@ -67,10 +67,10 @@ class MaxPool(Pool):
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
         # where windows overlap, or leave elements out, dx is cleared and added to
-        overlap = any(axis.stride != axis.kernel or axis.out * axis.kernel != axis.size for axis in self._axes(b.shape))
+        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self._axes(b.shape))
 
         def backward():
-            pool.max_pool_gradient(dx, dy, arg, y, back_rows, back_taps, phases, columns, b.gated, overlap)
+            pool.max_pool_gradient(dx, dy, arg, y, back_rows, back_taps, phases, columns, b.gated, not tiled)
 
         return forward, [(DATA, backward)]
 
