@@ -189,10 +189,13 @@ def sum_taps(like, pixels, x, taps, y, epilogue, channels):
     """One run, in NumPy. x, y = (address, distance of pixels), taps = (x table, address of w, w table, count),
     epilogue = (bias address, gate address, distance of its pixels, op)."""
     columns, places = np.arange(channels), np.arange(pixels)[:, None, None]
-    window = places * x[1] + table(taps[0], taps[3])[:, None] + columns
+    offsets = table(taps[0], taps[3])
+    lowest = int(offsets.min(initial=0))  # the first tap is not the lowest where it runs backwards
+    window = places * x[1] + (offsets - lowest)[:, None] + columns
     weights = elements(taps[1], table(taps[2], taps[3])[:, None] + columns, like.dtype)[0]
+    values = elements(x[0] + lowest * like.itemsize, window, like.dtype)[0]
     bias, gate, gate_step, op = epilogue
-    sums = elements(bias, columns, like.dtype)[0] + (elements(x[0], window, like.dtype)[0] * weights).sum(1)
+    sums = elements(bias, columns, like.dtype)[0] + (values * weights).sum(1)
     before, store = elements(y[0], places[:, 0] * y[1] + columns, like.dtype)
     if op in (ACCUMULATE, ACCUMULATE_GATE):
         sums += before
