@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from cnncli.kernels import depthwise, geometry
+from cnncli.kernels import depthwise, depthwise_tile, geometry
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.convolution import STORE
 from cnncli.kernels.geometry import Axis, check_bounds
@@ -33,11 +33,11 @@ class DepthwiseConvolution:
         """A buffer for x with its channels repeated."""
         return Buffer(take((len(x.array), math.prod(x.size) * self.out)), x.size, self.out, ((0, 0),) * 3)
 
-    def plan_repeat(self, x: Buffer, arena: Arena):
-        """What stands for x in forward and weight gradient, and the call that fills it."""
+    def plan_repeat(self, x: Buffer, take):
+        """What stands for x in forward and weight gradient, and the call that fills it. `take` gives the memory."""
         if self.multiplier == 1:
             return x, lambda: None
-        wide = self._wide(x, arena.take)
+        wide = self._wide(x, take)
         rows, pixels = x.row_starts, x.size[2]
         return wide, lambda: depthwise.repeat_channels(wide.array, x.array, rows, pixels, x.channels)
 
@@ -47,16 +47,13 @@ class DepthwiseConvolution:
         return height * width * self.out, width * self.out, self.out
 
     def plan_forward(self, y: Buffer, x: Buffer, w, bias, op):
-        """y = op(convolution of x by w): the call. `op` is BIAS or BIAS_RELU."""
+        """y = op(convolution of x by w): the call. `op` is STORE or BIAS, which add `bias` alike, or BIAS_RELU."""
         return self._bind(y, x, w, bias, y, [geometry.forward_groups(axis) for axis in self.axes], op)
 
     def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
         """dx = op(transposed convolution of dy by w): the call, as `Convolution.plan_data_gradient` has it."""
-        groups, nothing, gate = (
-            [geometry.backward_groups(axis) for axis in self.axes],
-            arena.take((self.out,)),
-            gate or dx,
-        )
+        groups = [geometry.backward_groups(axis) for axis in self.axes]
+        nothing, gate = arena.take((self.out,)), gate or dx
         if self.multiplier == 1:
             return self._bind(dx, dy, w, nothing, gate, groups, op)
         wide = self._wide(dx, arena.scratch)
@@ -118,7 +115,7 @@ class DepthwiseConvolution:
             width = min(BLOCK_WIDTH, len(wide.places))
             row_bytes = pixel_bytes * width * (1 + self.axes[1].stride * self.axes[2].stride)
             height = max(BLOCK_BYTES // row_bytes, -(-BLOCK_PIXELS // width))
-            pieces = _cuts(np.arange(n_taps), depthwise.MOST_TAPS) or [(0, 0)]
+            pieces = _cuts(np.arange(n_taps), depthwise_tile.MOST_TAPS) or [(0, 0)]
             for d, (h, rows), (w, pixels), (t, of_block) in itertools.product(
                 range(len(deep.places)), _cuts(high.places, height), _cuts(wide.places, BLOCK_WIDTH), pieces
             ):
@@ -149,7 +146,7 @@ def _runs(tables: geometry.Tables) -> np.ndarray:
         places = tables.rows[:, first : first + count]
         for start, length in _stretches(places):
             step = places[:, start + 1] - places[:, start] if length > 1 else np.zeros(3, np.int64)
-            for piece, pixels in _cuts(np.arange(length), depthwise.MOST_PIXELS):
+            for piece, pixels in _cuts(np.arange(length), depthwise_tile.MOST_PIXELS):
                 pairs = np.stack([places[:, start + piece], step], 1).ravel()
                 found.append((*pairs.tolist(), pixels, tap, n_taps))
     return np.array(sorted(found, key=lambda run: run[2]), np.int64)
