@@ -1,10 +1,10 @@
 """Programs: kernels with their arguments in a table, which one compiled function walks. No Python between two kernels.
 
 A `kernel` is a serial loop over a range of tasks. It is compiled for the types of its arguments as a C function of
-four integers: the address of a descriptor that holds the arguments, the first and the last task, and the thread. `run`, the only
-function with threads in it, hands out the tasks. So no kernel compiles a parallel loop of its own; a whole inference is
-one call from Python; and steps that are not worth a thread's waking run without. LeNet's inference of one image took 25
-us as seven calls of parallel kernels, 15 of serial ones, and takes 11.5 as one program.
+four integers: the address of a descriptor that holds the arguments, the first and the last task, and the thread. `run`,
+the only function with threads in it, hands out the tasks. So no kernel compiles a parallel loop of its own; a whole
+inference is one call from Python; and steps that are not worth a thread's waking run without. LeNet's inference of one
+image took 25 us as seven calls of parallel kernels, 15 of serial ones, and takes 10 as one program.
 
 With NUMBA_DISABLE_JIT=1 a step calls the Python function with its arguments.
 """

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from cnncli.kernels import geometry, pool
+from cnncli.kernels import geometry, global_pool, pool
 from cnncli.kernels.tile import SINGLE
 from cnncli.layers.base import DATA, Binding, Layer, Padding, PerAxis, Shape, register, window_axes
 
@@ -94,17 +94,22 @@ class AvgPool(Pool):
 class GlobalAvgPool(Layer):
     """The mean of each channel over the whole image (Lin et al. 2014): a flat output, one number a channel."""
 
-    def _pool(self, shape) -> AvgPool:
-        if not shape.rank:
-            raise ValueError("it needs an input with spatial axes, not a flat one")
-        return AvgPool(size=list(shape.axes))
+    gate = True
 
     def output_shape(self, shape):
-        self._pool(shape)
+        if not shape.rank:
+            raise ValueError("it needs an input with spatial axes, not a flat one")
         return Shape((1, 1, 1), shape.channels, 0)
 
     def window(self, shape):
-        return self._pool(shape).window(shape)
+        return shape.size, shape.size
 
     def bind(self, b: Binding):
-        return self._pool(b.shape).bind(b)
+        x, y, rows, pixels = b.x.array, b.y.array, b.x.row_starts, b.x.size[2]
+        scale = x.dtype.type(1 / math.prod(b.x.size))
+        forward = [global_pool.global_average.step(len(y), y, x, rows, pixels, scale)]
+        if b.dx is None:
+            return forward, []
+        dx, dy, back_rows = b.dx.array, b.dy.array, np.stack([b.dx.row_starts, rows])
+        given = dx, dy, x, back_rows, pixels, scale, b.gated
+        return forward, [(DATA, [global_pool.global_average_gradient.step(len(dx), *given)])]
