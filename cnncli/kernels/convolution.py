@@ -257,6 +257,8 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
     blocks = geometry.blocks(tables.phases, tables.rows, columns)
     parts, columns_first = 1, True
     if not overlap:
+        # phases of few taps beside those of many: equal parts of the image are equal work, and lie together
+        blocks = blocks[np.argsort(tables.rows[1, blocks[:, 0]], kind="stable")]
         parts, columns_first = geometry.order(x.nbytes, w.nbytes, len(y), len(columns), len(blocks))
     rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], channels)])
     _check(y, x, w, bias, gate, rows, taps, tables.phases, columns, inner, op)
