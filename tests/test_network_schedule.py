@@ -122,7 +122,8 @@ class Memory:
             s.value for s in self.of.stages if s.value in self.learned for v in s.reads if v == stage.value
         )
         assert self.holds[own.root.array] == ("gradient", stage.value, wanted or Counter(["loss"]))
-        assert step.clears == (stage.relu and stage.value not in self.cleared)
+        clears = stage.relu and not stage.pooled  # what pools clears its gradient by itself
+        assert step.clears == (clears and stage.value not in self.cleared)
         for value in (stage.value, *stage.node.inputs):
             if not stage.passes or step.clears:
                 self.assert_value(value)
@@ -183,9 +184,8 @@ def assert_layouts(of: Schedule):
         if not stage.view:
             assert_wide(of.values[stage.node.inputs[0]].border, stage.layer.border(stage.shape))
     for step in of.backward:
-        if not step.stage.passes:
-            if not step.stage.pooled:  # then only the winners of its windows are read
-                assert_wide(of.gradients[step.stage.value].border, step.stage.layer.gradient_border(step.stage.shape))
+        if not step.stage.passes and not step.stage.pooled:  # pooled: only the winners of its windows are read
+            assert_wide(of.gradients[step.stage.value].border, step.stage.layer.gradient_border(step.stage.shape))
     assert of.values[of.output].border == of.gradients[of.output].border == NO_BORDER
 
 
