@@ -6,6 +6,7 @@ import numpy as np
 
 from cnncli.kernels.buffer import ALIGNMENT, Arena, Buffer, new_buffer
 from cnncli.kernels.geometry import SLACK
+from cnncli.kernels.program import Program
 from cnncli.layers import Shape
 from cnncli.layers.base import NO_BORDER, Binding
 
@@ -93,7 +94,8 @@ class Bound:
         self.gradients = {name: self.arena.take((p.size,)) for name, p in self.learned.items()}
         self.samples, self.key = np.arange(case.images) * 3 + 5, np.array([2024], np.uint64)
         if not self.view:
-            self._forward, self._backward = self.layer.bind(self._binding(asked))
+            forward, parts = self.layer.bind(self._binding(asked))
+            self._forward, self._backward = Program(forward), Program([step for _, steps in parts for step in steps])
 
     def _binding(self, asked):
         buffers = {"x": self.x, "y": self.y, "dx": self.dx, "dy": self.dy, "added": self.other}
@@ -125,8 +127,7 @@ class Bound:
             for gradient in self.gradients.values():
                 gradient.fill(np.nan)
             self.arena.poison()
-            for _, call in self._backward:
-                call()
+            self._backward()
         gradients = {
             name: parameter.to_file(self.gradients[name].reshape(parameter.shape))
             for name, parameter in self.learned.items()

@@ -5,6 +5,9 @@ import numpy as np
 from cnncli import spec
 from cnncli.network import Network
 
+CONV, CONV3 = "conv: {filters: 4, padding: same}", "conv: {filters: 3, padding: same}"
+BLOCK = f"{CONV}, batch_norm, relu, {CONV}, batch_norm"
+
 # name -> (input channels, input size, layers in YAML)
 NETWORKS = {
     "lenet": (
@@ -74,8 +77,153 @@ NETWORKS = {
         "conv: {filters: 8, stride: 2, padding: same}|relu|depthwise_conv|relu|conv: {filters: 20, kernel: 1}|relu|"
         "depthwise_conv: {multiplier: 2, stride: 2, padding: same}|relu|global_avg_pool|dense: 3",
     ),
-    "residual": (2, [5, 5], "residual: {main: [conv: {filters: 2, padding: same}, relu]}|flatten|dense: 3"),
+    "residual_of_depthwise": (
+        2,
+        [6, 6],
+        "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same, bias: false}, batch_norm, "
+        "relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|dense: 3",
+    ),
+    "residual_of_depthwise_alone": (
+        2,
+        [5, 5],
+        "conv: {filters: 4, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same}], "
+        "shortcut: [depthwise_conv: {padding: same, multiplier: 1}]}|flatten|dense: 3",
+    ),
     "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
+    # batch normalisation at every place
+    "norm": (2, [5, 5], f"{CONV}|batch_norm|relu|{CONV}|batch_norm|flatten|dense: 3"),
+    "norm_first": (3, [4, 5], "batch_norm|conv: {filters: 4}|relu|flatten|dense: 3"),
+    "norm_last": (2, [4, 4], "conv: {filters: 3}|flatten|dense: 4|batch_norm: {eps: 0.1}"),
+    "norm_after_relu": (2, [5, 5], "conv: {filters: 4}|relu|batch_norm|conv: {filters: 5, kernel: 2}|flatten|dense: 3"),
+    "norm_after_pool": (
+        2,
+        [6, 7],
+        "conv: {filters: 4, padding: 1}|max_pool: 2|batch_norm: {momentum: 0.3}|relu|avg_pool: 3|batch_norm|flatten|"
+        "dense: 3",
+    ),
+    "norm_of_pool_of_input": (2, [6, 6], "avg_pool: 2|batch_norm|max_pool: 3|flatten|dense: 3"),
+    "norm_twice": (2, [4, 4], "conv: {filters: 3, kernel: 2}|batch_norm|batch_norm: {eps: 0.1}|flatten|dense: 3"),
+    "norm_of_flat": (2, [3, 4], "conv: {filters: 3, kernel: 2}|flatten|batch_norm|relu|dense: 4"),
+    "norm_of_dense": (
+        2,
+        [3, 3],
+        "flatten|dense: {units: 7, bias: false}|batch_norm|relu|dense: 5|batch_norm|tanh|dropout: 0.0|dense: 3",
+    ),
+    "norm_of_groups": (
+        4,
+        [5],
+        "conv: {filters: 6, groups: 2, padding: same}|batch_norm|relu|conv: {filters: 6, kernel: 2, groups: 3}|"
+        "batch_norm|flatten|dense: 3",
+    ),
+    "norm_of_volumes": (1, [3, 4, 3], "conv: {filters: 4, kernel: 2, padding: same}|batch_norm|relu|flatten|dense: 3"),
+    "norm_with_bias": (2, [5, 5], "conv: {filters: 4}|batch_norm|relu|flatten|dense: 5|batch_norm|dense: 3"),
+    # residual blocks
+    "residual_identity": (2, [5, 5], f"{CONV}|relu|residual: {{main: [{CONV}, relu, {CONV}]}}|relu|flatten|dense: 3"),
+    "residual_projection": (
+        2,
+        [6, 6],
+        "conv: {filters: 3, padding: same}|relu|residual: {main: [conv: {filters: 5, stride: 2, padding: same}, relu, "
+        "conv: {filters: 5, padding: same}], shortcut: [conv: {filters: 5, kernel: 1, stride: 2}]}|relu|max_pool: 3|"
+        "flatten|dense: 3",
+    ),
+    "residual_without_relu": (2, [4, 4], f"{CONV}|residual: {{main: [{CONV}, relu, {CONV}]}}|flatten|dense: 3"),
+    "residual_ends_in_relu": (
+        2,
+        [4, 4],
+        f"{CONV}|residual: {{main: [{CONV}, relu]}}|residual: {{main: [{CONV}, relu], shortcut: [relu]}}|relu|flatten|"
+        "dense: 3",
+    ),
+    "residual_of_one_conv": (
+        2,
+        [4, 4],
+        f"{CONV}|relu|residual: {{main: [{CONV}]}}|relu|residual: {{main: [{CONV}]}}|flatten|dense: 3",
+    ),
+    "residual_nested": (
+        2,
+        [4, 4],
+        f"{CONV}|relu|residual: {{main: [{CONV}, relu, residual: {{main: [{CONV}, relu, {CONV}]}}, relu, {CONV}]}}|"
+        "relu|flatten|dense: 3",
+    ),
+    "residual_of_residuals": (
+        2,
+        [4, 4],
+        f"{CONV}|residual: {{main: [residual: {{main: [{CONV}]}}], shortcut: [residual: {{main: [{CONV}, relu]}}, relu]"
+        f"}}|relu|residual: {{main: [residual: {{main: [residual: {{main: [{CONV}]}}]}}]}}|flatten|dense: 3",
+    ),
+    "residual_at_input": (4, [4, 4], f"residual: {{main: [{CONV}, relu, {CONV}]}}|relu|flatten|dense: 3"),
+    "residual_of_residual_at_input": (
+        4,
+        [4, 4],
+        f"residual: {{main: [residual: {{main: [{CONV}]}}, relu]}}|residual: {{main: [avg_pool: {{size: 3, stride: 1, "
+        "padding: 1}]}|flatten|dense: 3",
+    ),
+    "residual_learns_nothing": (
+        2,
+        [4, 4],
+        "residual: {main: [sigmoid]}|residual: {main: [relu, max_pool: 2], shortcut: [avg_pool: 2]}|flatten|dense: 3",
+    ),
+    "residual_of_dropout": (2, [4, 4], f"{CONV}|relu|residual: {{main: [dropout: 0.4]}}|{CONV}|flatten|dense: 3"),
+    "residual_of_nothing": (2, [4, 4], f"{CONV}|relu|residual: {{main: [dropout: 0]}}|{CONV}|flatten|dense: 3"),
+    "residual_of_max_pool": (
+        2,
+        [4, 5],
+        f"{CONV}|relu|residual: {{main: [max_pool: {{size: 3, stride: 1, padding: 1}}]}}|relu|{CONV}|flatten|dense: 3",
+    ),
+    "residual_of_avg_pool": (
+        2,
+        [4, 5],
+        f"{CONV}|residual: {{main: [avg_pool: {{size: 2, stride: 1, padding: same}}]}}|{CONV}|relu|flatten|dense: 3",
+    ),
+    "residual_shortcut_pools": (
+        2,
+        [6, 6],
+        f"{CONV}|relu|residual: {{main: [conv: {{filters: 4, stride: 2, padding: 1}}, batch_norm], "
+        "shortcut: [avg_pool: 2, conv: {filters: 4, kernel: 1}]}|relu|max_pool: 3|flatten|dense: 3",
+    ),
+    "residual_wide_border": (
+        2,
+        [6],
+        f"{CONV}|relu|residual: {{main: [conv: {{filters: 4, kernel: 5, padding: same}}, gelu], shortcut: [{CONV}]}}|"
+        "dropout: 0|conv: {filters: 3, dilation: 2, padding: same}|flatten|dense: 3",
+    ),
+    "residual_read_flat_and_not": (
+        3,
+        [3, 3],
+        f"{CONV}|relu|residual: {{main: [{CONV}, relu, flatten, dense: 5], shortcut: [flatten, dense: 5]}}|relu|dense: 3",
+    ),
+    "residual_of_dense": (
+        2,
+        [2, 3],
+        "flatten|dense: 6|relu|residual: {main: [dense: 6]}|relu|residual: {main: [dense: 4, tanh, dense: 6]}|"
+        "residual: {main: [dense: 8, relu], shortcut: [dense: {units: 8, bias: false}]}|relu|dense: 3",
+    ),
+    "residual_of_dense_last": (
+        2,
+        [2, 3],
+        "flatten|dense: 4|relu|residual: {main: [dense: 4]}",
+    ),
+    "residual_of_flat": (2, [3, 3], f"{CONV}|flatten|residual: {{main: [batch_norm, relu]}}|dense: 3"),
+    "residual_last": (2, [2, 2], f"conv: {{filters: 3, kernel: 2}}|residual: {{main: [{CONV3}]}}|relu|flatten"),
+    "residual_then_dropout": (
+        2,
+        [4, 4],
+        f"{CONV}|relu|residual: {{main: [{CONV}, dropout: 0.3]}}|relu|dropout|flatten|dense: 3",
+    ),
+    "residual_norm": (
+        2,
+        [5, 5],
+        f"{CONV}|batch_norm|relu|residual: {{main: [{BLOCK}]}}|relu|residual: {{main: [{BLOCK}]}}|relu|residual: {{main:"
+        " [conv: {filters: 6, stride: 2, padding: 1, bias: false}, batch_norm, relu, conv: {filters: 6, padding: 1}, "
+        "batch_norm], shortcut: [conv: {filters: 6, kernel: 1, stride: 2, bias: false}, batch_norm]}|relu|flatten|"
+        "dense: 3",
+    ),
+    "residual_norm_first": (  # He et al. 2016, "Identity Mappings in Deep Residual Networks"
+        2,
+        [4, 4],
+        f"{CONV}|residual: {{main: [batch_norm, relu, {CONV}, batch_norm, relu, {CONV}]}}|residual: {{main: [batch_norm, "
+        f"relu, {CONV}]}}|batch_norm|relu|flatten|dense: 3",
+    ),
+    "residual_norm_alone": (2, [4, 4], f"{CONV}|relu|residual: {{main: [batch_norm]}}|relu|flatten|dense: 3"),
 }
 
 

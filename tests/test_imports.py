@@ -10,6 +10,7 @@ import cnncli
 PACKAGE = Path(cnncli.__file__).parent
 LEVELS = (
     ("cli",),
+    ("benchmark",),
     ("training", "pictures", "exchange"),
     ("network", "datasets"),
     ("spec",),
@@ -18,7 +19,8 @@ LEVELS = (
 )
 LEVEL = {package: level for level, packages in enumerate(LEVELS) for package in packages}
 FOR_ALL = ("", "errors", "resources")  # "" is `cnncli` itself
-ONLY_IN = {"click": "cli", "tqdm": "cli", "numba": "kernels", "llvmlite": "kernels"}
+ONLY_IN = {"click": "cli", "tqdm": "cli", "numba": "kernels", "llvmlite": "kernels", "matplotlib": "pictures"}
+ONLY_IN |= dict.fromkeys(("torch", "jax", "onnxruntime", "openvino"), "benchmark")  # in processes of their own
 NOWHERE = ("pickle", "_pickle", "marshal", "shelve")
 MODULES = {
     ".".join(("cnncli", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
@@ -117,6 +119,9 @@ BAD = [
     ("cnncli.layers.conv", "from cnncli import network", "cnncli.network, which is not below layers"),
     ("cnncli.network.plan", "import cnncli.datasets.idx", "cnncli.datasets.idx, which is not below network"),
     ("cnncli.training.loop", "from cnncli.pictures import summary", "not below training"),
+    ("cnncli.training.loop", "from cnncli.benchmark import rounds", "not below training"),
+    ("cnncli.training.loop", "import torch", "torch, which only benchmark"),
+    ("cnncli.cli.train", "from matplotlib import pyplot", "matplotlib, which only pictures"),
     ("cnncli.training.loop", "from ..cli import main", "cnncli.cli, which is not below training"),
     ("cnncli.spec", "from .. import training", "cnncli.training, which is not below spec"),
     ("cnncli.spec.yaml", "from ..network import Network", "cnncli.network, which is not below spec"),

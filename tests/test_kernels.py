@@ -7,6 +7,7 @@ from bound import Bound
 from cases import Case
 
 from cnncli.kernels import elementwise, optimizers
+from cnncli.kernels.program import Program
 from cnncli.layers.losses import LOSSES, bind_loss, bind_ranks, probabilities
 
 DTYPES = [np.float32, np.float64]
@@ -16,7 +17,7 @@ NAIVE_LOSSES = {"softmax_cross_entropy": naive.softmax_cross_entropy, "mean_squa
 def loss_of(name, output, labels, smoothing=0.0):
     """(losses, doutput) of our kernel."""
     labels, losses, doutput = np.array(labels, np.int64), np.full(len(output), np.nan), np.full_like(output, np.nan)
-    bind_loss(name, losses, doutput, output, labels, smoothing)()
+    Program([bind_loss(name, losses, doutput, output, labels, smoothing)])()
     return losses, doutput
 
 
@@ -96,7 +97,7 @@ class TestProbabilities:
 def ranks_of(output, labels):
     output, labels = np.array(output, np.float32), np.array(labels, np.int64)
     ranks = np.full(len(output), -1)
-    bind_ranks(ranks, output, labels)()
+    Program([bind_ranks(ranks, output, labels)])()
     return ranks.tolist()
 
 
@@ -124,6 +125,11 @@ DECAY = 0.05
 DECAYED = [0, 16, optimizers.SLICE, optimizers.SLICE + 48, SIZE]
 
 
+def run(rule, w, g, slots, rates, *options):
+    """One update by one of the rules."""
+    Program([rule.step(optimizers.tasks(w.size), w, g, *slots, np.array(rates), *options)])()
+
+
 def check_optimizer(step, define, dtype, decayed):
     """5 steps of random gradients: `step(w, g, slots, number)` against `define(w, gradients, decay)`."""
     generator = np.random.default_rng(5)
@@ -144,7 +150,7 @@ class TestOptimizers:
     @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
     def test_sgd(self, dtype, decayed, momentum, nesterov, decoupled):
         def step(w, g, slots, number):
-            optimizers.sgd(w, g, slots[0], 0.1, momentum, nesterov, DECAY, decoupled, decayed)
+            run(optimizers.sgd, w, g, slots[:1], [0.1], momentum, nesterov, DECAY, decoupled, decayed)
 
         def define(w, gradients, decay):
             return naive.sgd(w, gradients, 0.1, momentum, nesterov, decay, decoupled)
@@ -154,7 +160,8 @@ class TestOptimizers:
     @pytest.mark.parametrize("decoupled", [False, True])
     def test_adam(self, dtype, decayed, decoupled):
         def step(w, g, slots, number):
-            optimizers.adam(w, g, slots[0], slots[1], 0.01, 0.8, 0.95, 1e-3, number, DECAY, decoupled, decayed)
+            rates = [0.01, *optimizers.corrections((0.8, 0.95), number)]
+            run(optimizers.adam, w, g, slots, rates, 0.8, 0.95, 1e-3, DECAY, decoupled, decayed)
 
         def define(w, gradients, decay):
             return naive.adam(w, gradients, 0.01, (0.8, 0.95), 1e-3, decay, decoupled)
@@ -164,7 +171,7 @@ class TestOptimizers:
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_rmsprop(self, dtype, decayed, momentum):
         def step(w, g, slots, number):
-            optimizers.rmsprop(w, g, slots[0], slots[1], 0.01, 0.9, momentum, 1e-3, DECAY, decayed)
+            run(optimizers.rmsprop, w, g, slots, [0.01], 0.9, momentum, 1e-3, DECAY, decayed)
 
         def define(w, gradients, decay):
             return naive.rmsprop(w, gradients, 0.01, 0.9, momentum, 1e-3, decay)

@@ -7,6 +7,7 @@ from cases import CASES
 
 from cnncli.kernels.buffer import new_buffer
 from cnncli.kernels.convolution import ACCUMULATE, ACCUMULATE_GATE, ADD, ADD_RELU, GATE, STORE
+from cnncli.kernels.program import Program
 
 CONVOLUTIONS = [case for case in CASES if case.kind == "conv" and case.options.get("bias", True)]
 
@@ -36,7 +37,8 @@ class Sums:
 
     def data_gradient(self, before, op, gate=None):
         bound = self.bound
-        call = self.convolution.plan_data_gradient(bound.dx, bound.dy, bound.values["weight"], bound.arena, op, gate)
+        arguments = bound.dx, bound.dy, bound.values["weight"], bound.arena
+        call = Program(self.convolution.plan_data_gradient(*arguments, op, gate))
         to_buffer(bound.dx, bound.shape, before)
         bound.arena.poison()
         call()
@@ -51,10 +53,10 @@ class TestEpilogues:
         bound, (other, added) = sums.bound, sums.beside(sums.bound.output)
         arguments = bound.y, bound.x, bound.values["weight"], bound.values["bias"]
         for op, wanted in ((ADD, sums.expected_y + added), (ADD_RELU, np.maximum(sums.expected_y + added, 0))):
-            sums.convolution.plan_forward(*arguments, op, other)()
+            Program(sums.convolution.plan_forward(*arguments, op, other))()
             np.testing.assert_array_equal(from_buffer(bound.y, bound.output), wanted)
         to_buffer(bound.y, bound.output, added)
-        sums.convolution.plan_forward(*arguments, ADD)()  # to what y holds
+        Program(sums.convolution.plan_forward(*arguments, ADD))()  # to what y holds
         np.testing.assert_array_equal(from_buffer(bound.y, bound.output), sums.expected_y + added)
         assert bound.is_clean()
 

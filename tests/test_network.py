@@ -1,6 +1,8 @@
 """Whole networks against the composition of their layers' definitions, and their bits for any number of threads."""
 
 import hashlib
+import itertools
+import re
 
 import naive
 import networks
@@ -8,15 +10,19 @@ import numpy as np
 import pytest
 from cases import DEFINITIONS, Case
 
-from cnncli.kernels import optimizers, set_threads
+from cnncli import spec
+from cnncli.errors import SpecificationError
+from cnncli.kernels import set_threads
 from cnncli.network import Network, stages
+from cnncli.training.optimizers import Optimizer
 
-# without chance, and without a last flatten of several pixels, whose classes would be in the order of our memory
-COMPOSED = [
+# without a last flatten of several pixels, whose classes would be in the order of our memory
+IN_ORDER = [
     name
     for name, (_, _, layers) in networks.NETWORKS.items()
-    if "dropout" not in layers and (not layers.endswith("flatten") or name in ("flatten_last", "conv_to_classes"))
+    if not layers.endswith("flatten") or name in ("flatten_last", "conv_to_classes", "residual_last")
 ]
+COMPOSED = [name for name in IN_ORDER if "dropout" not in networks.NETWORKS[name][2].replace("dropout: 0|", "")]
 
 
 def files(network, flat=None):
@@ -28,33 +34,71 @@ def files(network, flat=None):
     return found
 
 
-def composed(network, x, labels):
-    """(output, losses, {path: gradients}) by the layers' definitions. x (images, channels, *axes)."""
-    parameters, backwards = files(network), []
+def define(node, inputs, parameters, training):
+    """(output, backward) of a node by its layer's definition; backward gives the gradient of each input."""
+    kind, x = node.layer.kind, inputs[0]
+    if kind == "residual":
+        return sum(inputs), lambda dy: ([dy] * len(inputs), {})
+    if kind == "batch_norm" and not training:
+        moments, learned = (
+            [parameters[name] for name in names] for names in (("running_mean", "running_var"), ("weight", "bias"))
+        )
+        return naive.normalize(x, *moments, *learned, node.layer.eps), None
+    if kind == "dropout":  # of a rate of 0, or in an inference
+        return x, lambda dy: ([dy], {})
+    case = Case(kind, node.shape.channels, node.shape.axes, node.layer.model_dump(exclude_unset=True), len(x))
+    y, backward = DEFINITIONS[kind](case, x, parameters)
+
+    def gradients(dy):
+        dx, learned = backward(dy)
+        return [dx], learned
+
+    return y, gradients
+
+
+def composed(network, x, training=True):
+    """(output, backward) by the layers' definitions. x (images, channels, *axes); backward gives {path: gradients}."""
+    parameters, values, backwards = files(network), [x], []
     for node in network.nodes:
-        options = node.layer.model_dump(exclude_unset=True)
-        case = Case(node.layer.kind, node.shape.channels, node.shape.axes, options, len(x))
-        x, backward = DEFINITIONS[case.kind](case, x, parameters[node.path])
-        backwards.append((node.path, backward))
-    losses, gradient = naive.softmax_cross_entropy(x, labels)
-    gradient, gradients = gradient / len(x), {}
-    for path, backward in reversed(backwards):
-        gradient, gradients[path] = backward(gradient)
-    return x, losses, gradients
+        y, backward = define(node, [values[i] for i in node.inputs], parameters[node.path], training)
+        values.append(y)
+        backwards.append(backward)
+
+    def gradients(dy):
+        of_values, found = {len(network.nodes): dy}, {}
+        for number, (node, backward) in reversed(list(enumerate(zip(network.nodes, backwards, strict=True), 1))):
+            of_inputs, found[node.path] = backward(of_values[number])
+            for value, gradient in zip(node.inputs, of_inputs, strict=True):
+                of_values[value] = of_values.get(value, 0) + gradient
+        return found
+
+    return values[-1], gradients
+
+
+def images_of(network, plan):
+    """What is in a plan's input, in the order of files."""
+    return np.moveaxis(plan.x.interior, -1, 1).reshape(plan.images, network.input.channels, *network.input.axes)
+
+
+def drawn(parameters, generator):
+    """Values for all parameters, in the order of files."""
+    known = parameters.declared | parameters.counted
+    found = {tensor: generator.normal(0, 0.4, p.file_shape) for tensor, p in known.items()}
+    return {name: 1 + abs(value) if name.endswith("running_var") else value for name, value in found.items()}
 
 
 @pytest.mark.parametrize("name", COMPOSED)
 def test_is_the_composition_of_its_layers(name):
     """With weights given in the order of files, (out, in, ...) channels first, and their gradients taken in it."""
     network = networks.network(name, np.float64)
-    generator, parameters = np.random.default_rng(3), network.parameters
-    given = {tensor: generator.normal(0, 0.4, p.file_shape) for tensor, p in parameters.declared.items()}
-    parameters.load(given)
+    parameters = network.parameters
+    parameters.load(drawn(parameters, np.random.default_rng(3)))
     plan = networks.filled(network.plan(4, True))
     plan.forward()
     plan.backward()
-    images = np.moveaxis(plan.x.interior, -1, 1).reshape(4, network.input.channels, *network.input.axes)
-    output, losses, gradients = composed(network, images, plan.labels)
+    output, backward = composed(network, images_of(network, plan))
+    losses, gradient = naive.softmax_cross_entropy(output, plan.labels)
+    gradients = backward(gradient / len(output))
     np.testing.assert_allclose(plan.output, output, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(plan.losses, losses, rtol=1e-10)
     for path, of_layer in files(network, parameters.gradients).items():
@@ -62,15 +106,41 @@ def test_is_the_composition_of_its_layers(name):
             np.testing.assert_allclose(gradient, gradients[path][tensor], rtol=1e-9, atol=1e-12)
 
 
-def optimize(kernel, network, slots, step):
-    """One update by one of the kernels, with everything that it can do."""
-    p = network.parameters
-    if kernel == "sgd":
-        optimizers.sgd(p.values, p.gradients, slots[0], 0.05, 0.9, True, 0.01, False, p.decayed)
-    elif kernel == "adam":
-        optimizers.adam(p.values, p.gradients, *slots, 0.01, 0.9, 0.99, 1e-8, step, 0.01, True, p.decayed)
-    else:
-        optimizers.rmsprop(p.values, p.gradients, *slots, 0.01, 0.9, 0.5, 1e-8, 0.01, p.decayed)
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_inference_is_the_composition_of_its_layers(name):
+    """Without chance, with running averages, and of the parameters as they are: whatever is folded is folded anew."""
+    network, generator = networks.network(name, np.float64), np.random.default_rng(4)
+    parameters, trained = network.parameters, networks.filled(network.plan(5, True))
+    parameters.load(drawn(parameters, generator))
+    plan = networks.filled(network.plan(3, False))
+    optimizer = Optimizer(spec.OPTIMIZERS["sgd"](), parameters, network.arena)
+
+    def update():
+        trained.backward()
+        optimizer.update(0.1)
+
+    changes = [lambda: None, trained.forward, update, lambda: parameters.load(drawn(parameters, generator))]
+    found = []
+    for change in changes:
+        change()
+        for _ in range(2):
+            plan.infer()
+            wanted, _ = composed(network, images_of(network, plan), training=False)
+            np.testing.assert_allclose(plan.output, wanted, rtol=1e-12, atol=1e-12 * abs(wanted).max())
+        found.append(plan.output.tobytes())
+    learns = bool(parameters.declared)
+    assert [a != b for a, b in itertools.pairwise(found)] == [bool(parameters.counted), learns, learns]
+
+
+OPTIMIZERS = {  # with everything that they can do
+    "sgd": spec.Sgd(nesterov=True, weight_decay=0.01),
+    "adam": spec.AdamW(betas=[0.9, 0.99]),
+    "rmsprop": spec.RmsProp(alpha=0.9, momentum=0.5, weight_decay=0.01),
+}
+
+
+def optimizer(kind, network):
+    return Optimizer(OPTIMIZERS[kind], network.parameters, network.arena)
 
 
 def trained(name, kernel, count):
@@ -78,21 +148,31 @@ def trained(name, kernel, count):
     set_threads(count)
     network = networks.network(name, label_smoothing=0.1)
     plan, digest = network.plan(33, True), hashlib.sha256()
-    slots = [network.arena.take(network.parameters.values.shape) for _ in range(2)]
+    rule = optimizer(kernel, network)
     for step in range(1, 6):
         networks.filled(plan, step)
         plan.forward()
         plan.backward()
-        optimize(kernel, network, slots, step)
-        arrays = (plan.output, plan.losses, plan.ranks, plan.doutput, network.parameters.gradients, *slots)
-        for array in (*arrays, network.parameters.values):
+        rule.update(0.02)
+        arrays = (
+            plan.output,
+            plan.losses,
+            plan.ranks,
+            plan.doutput,
+            network.parameters.gradients,
+            *rule.slots.values(),
+        )
+        for array in (*arrays, network.parameters.values, network.parameters.state):
             digest.update(np.ascontiguousarray(array).tobytes())
     assert np.isfinite(network.parameters.values).all()
     return digest.hexdigest()
 
 
+THREADED = ["lenet", "relu_then_conv", "dropout", "activations", "three_axes", "residual_norm", "residual_norm_first"]
+
+
 @pytest.mark.parametrize("kernel", ["sgd", "adam", "rmsprop"])
-@pytest.mark.parametrize("name", ["lenet", "relu_then_conv", "dropout", "activations", "three_axes"])
+@pytest.mark.parametrize("name", THREADED)
 def test_training_has_the_same_bits_for_any_number_of_threads(name, kernel):
     assert len({trained(name, kernel, count) for count in (1, 2, 3, 4)}) == 1
 
@@ -100,13 +180,12 @@ def test_training_has_the_same_bits_for_any_number_of_threads(name, kernel):
 def test_training_learns():
     """The loss of one batch falls: the gradient points the right way and the optimiser follows it."""
     network = networks.network("lenet")
-    plan, slots = networks.filled(network.plan(16, True)), np.zeros((2, *network.parameters.values.shape), np.float32)
-    losses = []
-    for step in range(1, 61):
+    plan, rule, losses = networks.filled(network.plan(16, True)), optimizer("adam", network), []
+    for _ in range(60):
         plan.forward()
         losses.append(plan.losses.mean())
         plan.backward()
-        optimize("adam", network, slots, step)
+        rule.update(0.01)
     assert losses[-1] < 0.2 * losses[0]
 
 
@@ -116,7 +195,7 @@ def outputs(network, images, training, seed=1):
     return plan.output.copy()
 
 
-@pytest.mark.parametrize("name", COMPOSED)
+@pytest.mark.parametrize("name", [name for name in COMPOSED if "batch_norm" not in networks.NETWORKS[name][2]])
 def test_inference_is_training_without_chance(name):
     network = networks.network(name)
     np.testing.assert_array_equal(outputs(network, 5, False), outputs(network, 5, True))
@@ -189,3 +268,19 @@ def test_relus_join_what_can_take_them():
     assert fused("unfused") == ["1_conv", "8_dense"]
     assert fused("relu_alone_last") == []
     assert fused("relu_then_others", training=False) == ["0_conv", "5_dense"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ("conv: 3|residual: {main: [conv: 3]}", "its main layers end in 3x2x2, its shortcut in 3x4x4: give it a proj"),
+        ("residual: {main: [dense: 3]}", "it needs a flat input: put `flatten` before it"),
+        ("flatten|residual: {main: [dense: 72]}", "it adds a flattened image to what has another order: put a dense"),
+        ("residual: {main: [flatten], shortcut: [flatten, dense: 72]}", "it adds a flattened image to what has"),
+    ],
+)
+def test_residuals_that_do_not_fit(layers, expected):
+    with pytest.raises(SpecificationError, match=re.escape(expected)) as caught:
+        Network(networks.specification(2, [6, 6], layers + "|flatten|dense: 3"))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("network.yaml:")

@@ -8,12 +8,13 @@ import networks
 import numpy as np
 import pytest
 
+from cnncli import spec
 from cnncli.kernels import buffer as buffers
-from cnncli.kernels import optimizers
 from cnncli.kernels.buffer import ALIGNMENT, Arena, new_buffer
 from cnncli.kernels.geometry import SLACK
 from cnncli.layers import Shape
 from cnncli.network.parameters import ALIGNED, Parameters
+from cnncli.training.optimizers import Optimizer
 
 
 def start(array):
@@ -129,7 +130,7 @@ def step(plan, key=1):
 
 
 def state(network, plan):
-    return [plan.output.copy(), plan.losses.copy(), plan.ranks.copy(), network.parameters.gradients.copy()]
+    return [array.copy() for array in (plan.output, plan.losses, plan.ranks, network.parameters.gradients)]
 
 
 class TestPlans:
@@ -186,16 +187,16 @@ class TestPlans:
         assert np.isfinite(network.parameters.gradients).all()
         assert network.parameters.gradients.any()
 
-    @pytest.mark.parametrize("name", ["lenet", "dropout", "activations"])
+    @pytest.mark.parametrize("name", ["lenet", "dropout", "activations", "residual_norm", "residual_of_max_pool"])
     def test_steps_allocate_nothing(self, name):
         network = networks.network(name)
-        plan, p = networks.filled(network.plan(8, True)), network.parameters
-        velocity = network.arena.take(p.values.shape)
+        plan = networks.filled(network.plan(8, True))
+        optimizer = Optimizer(spec.Sgd(), network.parameters, network.arena)
 
         def run(steps):
             for key in range(steps):
                 step(plan, key)
-                optimizers.sgd(p.values, p.gradients, velocity, 0.01, 0.9, False, 0.0, False, p.decayed)
+                optimizer.update(0.01)
 
         taken = network.arena.bytes
         gc.collect()

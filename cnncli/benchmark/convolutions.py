@@ -1,10 +1,12 @@
 """One convolution of ours, bound as a network binds it: its tasks, and what each computes and moves."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from cnncli.kernels.buffer import Arena, new_buffer
+from cnncli.kernels.buffer import Arena, Buffer, new_buffer
+from cnncli.kernels.program import Program
 from cnncli.layers import Shape
 from cnncli.layers.base import NO_BORDER, Binding
 from cnncli.layers.conv import Conv
@@ -12,8 +14,18 @@ from cnncli.layers.conv import Conv
 FLOAT = 4  # bytes
 
 
-def tasks(layer: Conv, shape: Shape, images: int) -> dict:
-    """Forward, "weight gradient" and "data gradient": name -> call."""
+@dataclass(frozen=True)
+class Bound:
+    """Input and output of a bound convolution, its flat weights, and "forward", "weight gradient", "data gradient"."""
+
+    x: Buffer
+    y: Buffer
+    weights: np.ndarray
+    tasks: dict[str, Program]
+
+
+def bound(layer: Conv, shape: Shape, images: int) -> Bound:
+    """A convolution without a bias, with random images and weights."""
     arena, output, generator = Arena(np.float32), layer.output_shape(shape), np.random.default_rng(0)
     (weight,) = layer.parameters(shape).values()
     x = new_buffer(arena, images, shape, layer.border(shape))
@@ -21,12 +33,13 @@ def tasks(layer: Conv, shape: Shape, images: int) -> dict:
     for buffer in (x, dy):
         buffer.interior[...] = generator.standard_normal(buffer.interior.shape, np.float32)
     values = arena.take((weight.size,))
+    y = new_buffer(arena, images, output, NO_BORDER)
     values[:] = generator.standard_normal(weight.size, np.float32)
     forward, backward = layer.bind(
         Binding(
             shape=shape,
             x=x,
-            y=new_buffer(arena, images, output, NO_BORDER),
+            y=y,
             dx=new_buffer(arena, images, shape, NO_BORDER),
             dy=dy,
             parameters={"weight": values},
@@ -36,7 +49,8 @@ def tasks(layer: Conv, shape: Shape, images: int) -> dict:
             key=np.zeros(1, np.uint64),
         )
     )
-    return {"forward": forward, **dict(backward)}
+    programs = {"forward": Program(forward)} | {part: Program(steps) for part, steps in backward}
+    return Bound(x, y, values, programs)
 
 
 def operations(layer, shape: Shape, images: int) -> int:

@@ -1,6 +1,7 @@
 """The layers of a network, each with its parts: forward, weight gradient, bias gradient, data gradient."""
 
 from cnncli.benchmark import convolutions
+from cnncli.kernels.program import Program
 from cnncli.network import Plan
 
 SEPARATOR = " | "
@@ -9,17 +10,9 @@ SEPARATOR = " | "
 def tasks(plan: Plan) -> dict:
     """All calls of a training step, those of one part of a layer as one: "PATH | PART" -> call."""
     found: dict[str, list] = {}
-    for step in (*plan.forward_calls, *plan.backward_calls):
-        found.setdefault(f"{step.path}{SEPARATOR}{step.part}", []).append(step.call)
-    return {name: calls[0] if len(calls) == 1 else _all(calls) for name, calls in found.items()}
-
-
-def _all(calls):
-    def run():
-        for call in calls:
-            call()
-
-    return run
+    for part in (*plan.forward_parts, *plan.backward_parts):
+        found.setdefault(f"{part.path}{SEPARATOR}{part.part}", []).extend(part.steps)
+    return {name: Program(steps) for name, steps in found.items()}
 
 
 def rows(plan: Plan) -> list[dict]:

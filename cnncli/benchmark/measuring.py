@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from cnncli import spec
-from cnncli.benchmark import convolutions, programs, rounds, workers
+from cnncli.benchmark import programs, rounds, workers
 from cnncli.benchmark.layers import SEPARATOR
 from cnncli.benchmark.networks import LEARNING_RATE
 from cnncli.benchmark.peers import PEERS
 from cnncli.benchmark.peers.serving import PARTS
 from cnncli.benchmark.rounds import short
-from cnncli.benchmark.suites import Item
 from cnncli.benchmark.workers import Worker
 from cnncli.errors import CnncliError
 
@@ -140,16 +139,15 @@ def _layers(worker, known, limits, options) -> list[dict]:
         if parts:
             rows.append({**row, "least_ms": least_ms(row, limits)})
             for part, task in parts.items():
-                rows[-1][part.replace(" ", "_")] = _speed(times[task], row, part, limits)
+                rows[-1][part.replace(" ", "_")] = speed(times[task], row, part, limits)
     return rows
 
 
-def _speed(times: list[float], row: dict, part: str, limits: dict) -> dict:
+def speed(times: list[float], row: dict, part: str, limits: dict) -> dict:
     """Milliseconds of a part and, where it has the layer's operations, GFLOP/s and the share of the peak."""
-    stats = rounds.middle(times)
-    found = {"ms": short(stats["median"]), "spread": [short(stats["q1"]), short(stats["q3"])]}
+    found = rounds.timing(times)
     if row["operations"] and part in PARTS:
-        found["gflops"] = round(row["operations"] / stats["median"] / 1e6, 1)
+        found["gflops"] = round(row["operations"] / found["ms"] / 1e6, 1)
         found["of_peak"] = round(found["gflops"] / limits["peak_gflops"], 3)
     return found
 
@@ -157,53 +155,3 @@ def _speed(times: list[float], row: dict, part: str, limits: dict) -> dict:
 def least_ms(row: dict, limits: dict) -> float:
     """The milliseconds that the machine needs for the operations at its peak, or for the bytes at its bandwidth."""
     return short(max(row["operations"] / limits["peak_gflops"], row["bytes"] / limits["bandwidth_gbs"]) / 1e6)
-
-
-def suite(name: str, items: list[Item], threads: int, options: Options) -> dict:
-    """Single convolutions, each part of them."""
-    limits, rows = machine(options, threads), []
-    share = options.seconds / options.rounds / len(PARTS)
-    with contestants(options, threads) as found:
-        for item in items:
-            for worker in found:
-                worker.make("convolution", **_item_request(worker, item, threads))
-            tasks = [part for part in PARTS if not (item.first and part == "data gradient")]
-
-            def tell(text, item=item):
-                options.tell(f"{item.name}, {text}")
-
-            times = rounds.alternate(found, tasks, options.rounds, share, tell)
-            rows.append(_item_row(item, tasks, times, found, limits, options))
-        versions = {peer: next(w.version for w in found[1:] if w.name == peer) for peer in options.peers}
-    return {
-        "suite": name,
-        "batch": items[0].batch,
-        "threads": threads,
-        "rounds": options.rounds,
-        "machine": limits,
-        "peers": versions,
-        "convolutions": rows,
-        "summary": {peer: rounds.summary(rows, peer) for peer in options.peers},
-    }
-
-
-def _item_request(worker, item, threads):
-    if worker.label == "cnncli":
-        return {"threads": threads, "batch": item.batch, "item": item.name}
-    return {"threads": threads, "batch": item.batch, "layer": programs.described(item.layer, item.shape)}
-
-
-def _item_row(item, tasks, times, found, limits, options) -> dict:
-    row = {
-        "name": item.name,
-        "operations": convolutions.operations(item.layer, item.shape, item.batch),
-        "bytes": convolutions.moved(item.layer, item.shape, item.batch),
-    }
-    row["least_ms"] = least_ms(row, limits)
-    for part in tasks:
-        key = part.replace(" ", "_")
-        row[key] = _speed(times["cnncli"][part], row, part, limits)
-        for peer in options.peers:
-            modes = [worker for worker in found[1:] if worker.name == peer]
-            row[key].setdefault("peers", {})[peer] = rounds.compared(times, modes, part)
-    return row

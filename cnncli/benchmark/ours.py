@@ -1,7 +1,7 @@
 """cnncli as a contestant: the worker process `python -m cnncli.benchmark.ours`."""
 
 from cnncli import __version__, kernels, spec
-from cnncli.benchmark import convolutions, layers, machine, networks, suites
+from cnncli.benchmark import algorithms, convolutions, layers, machine, networks, suites
 from cnncli.benchmark.peers.serving import serve
 
 
@@ -17,8 +17,15 @@ def network(request):
 
 def convolution(request):
     kernels.set_threads(request["threads"])
-    item = suites.item(request["item"], request["batch"])
-    return convolutions.tasks(item.layer, item.shape, item.batch), {}
+    item = suites.parse(request["item"], request["batch"])
+    return convolutions.bound(item.layer, item.shape, item.batch).tasks, {}
+
+
+def by_algorithm(request):
+    kernels.set_threads(request["threads"])
+    edges = algorithms.edges()
+    item = edges if request["item"] == edges.name else suites.parse(request["item"], request["batch"])
+    return algorithms.tasks(item)[0], {}
 
 
 def limits(request):
@@ -27,4 +34,4 @@ def limits(request):
 
 
 if __name__ == "__main__":
-    serve(__version__, {"network": network, "convolution": convolution, "machine": limits})
+    serve(__version__, {"network": network, "convolution": convolution, "algorithms": by_algorithm, "machine": limits})

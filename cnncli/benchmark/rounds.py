@@ -5,12 +5,9 @@ what does not.
 """
 
 import statistics
-import time
 from collections.abc import Callable
 
 from cnncli.benchmark.workers import Worker
-
-PAUSE_S = 0.02  # between turns: the threads of the one before have stopped spinning (libgomp: some 10 ms)
 
 Times = dict[str, dict[str, list[float]]]  # label -> task -> milliseconds of each round
 
@@ -25,7 +22,6 @@ def alternate(
             for worker in workers:
                 if task in worker.tasks:
                     tell(f"round {number + 1} of {rounds}: {task}, {worker.label}")
-                    time.sleep(PAUSE_S)
                     times[worker.label].setdefault(task, []).append(worker.run(task, seconds))
     return times
 
@@ -34,6 +30,14 @@ def middle(values: list[float]) -> dict[str, float]:
     """Median and quartiles."""
     first, second, third = statistics.quantiles(values, n=4, method="inclusive") if values[1:] else values * 3
     return {"median": second, "q1": first, "q3": third}
+
+
+def timing(values: list[float] | None) -> dict:
+    """Median and quartiles as results hold them; None where nothing was measured."""
+    if values is None:
+        return {"ms": None, "spread": None}
+    stats = middle(values)
+    return {"ms": short(stats["median"]), "spread": [short(stats["q1"]), short(stats["q3"])]}
 
 
 def compared(times: Times, modes: list[Worker], task: str) -> dict | None:

@@ -1,11 +1,13 @@
 """The distinct convolutions of known networks, without what is around them."""
 
+import re
 from dataclasses import dataclass
 
+from cnncli.errors import SpecificationError
 from cnncli.layers import Shape
 from cnncli.layers.conv import Conv
 
-# "CHANNELS x SIZE > FILTERS kernel" with "/2" for a stride of 2, "p0" for other padding than half the kernel and "dw"
+# CHANNELSxSIZE>FILTERS KERNEL, then "/2" for a stride of 2, "p0" for other padding than half the kernel and "dw"
 # for as many groups as channels
 SUITES = {
     # He et al. 2016, the stride of 2 in the 3x3 convolutions as every library has it
@@ -52,18 +54,30 @@ class Item:
 def suite(name: str, batch: int | None = None) -> list[Item]:
     """The convolutions of a suite, with another batch if one is given."""
     usual, text = SUITES[name]
-    return [item(part.strip(), batch or usual) for part in text.split(",")]
+    return [parse(part.strip(), batch or usual) for part in text.split(",")]
 
 
-def item(text: str, batch: int) -> Item:
-    """One convolution from its text."""
-    place, window, *others = text.split()
-    source, filters = place.split(">")
-    channels, size = map(int, source.split("x"))
-    kernel, _, stride = window.partition("/")
-    padding = 0 if "p0" in others else int(kernel) // 2
-    groups = channels if "dw" in others else 1
-    layer = Conv(
-        filters=int(filters), kernel=int(kernel), stride=int(stride or 1), padding=padding, groups=groups, bias=False
-    )
-    return Item(text, layer, Shape((1, size, size), channels, 2), batch)
+PATTERN = re.compile(r"(\d+)x(\d+)>(\d+) (\d+)(?:/(\d+))?( p0)?( dw)?")
+
+
+def parse(text: str, batch: int) -> Item:
+    """One convolution from its text. Raises SpecificationError where it is none."""
+    found = PATTERN.fullmatch(text)
+    if not found:
+        raise SpecificationError(f'{text!r} is no convolution such as "64x56>128 3/2"')
+    channels, size, filters, kernel, stride = (int(n or 1) for n in found.groups()[:5])
+    no_padding, depthwise = found.groups()[5:]
+    shape = Shape((1, size, size), channels, 2)
+    try:
+        layer = Conv(
+            filters=filters,
+            kernel=kernel,
+            stride=stride,
+            padding=0 if no_padding else kernel // 2,
+            groups=channels if depthwise else 1,
+            bias=False,
+        )
+        layer.output_shape(shape)
+    except ValueError as error:
+        raise SpecificationError(f"{text!r} is no convolution: {str(error).splitlines()[-1].strip()}") from None
+    return Item(text, layer, shape, batch)

@@ -105,7 +105,7 @@ def _speed(part):
     return [f"{part['ms']:.3g}", *speed]
 
 
-def print_suite(results: list[dict]) -> None:
+def print_suites(results: list[dict]) -> None:
     """A row for each convolution, and the ratios' mean and minimum."""
     for result in results:
         click.echo(f"{result['suite']}, batch {result['batch']}, {result['rounds']} rounds")
@@ -136,3 +136,27 @@ def print_suite(results: list[dict]) -> None:
 
 def _ratios(part, peers):
     return [f"{part['peers'][peer]['ratio']:.2f}" if part else "" for peer in peers]
+
+
+def print_algorithms(results: list[dict]) -> None:
+    """The textbook's example, then the convolution that was asked for."""
+    for result in results:
+        click.echo(f"{_threads(result['threads'])}, {result['rounds']} rounds")
+        for found in result["convolutions"]:
+            click.echo(f"\n{found['name']}: {found['input']} -> {found['output']}, batch {found['batch']}")
+            rows = [
+                [row["algorithm"], f"{row['stored_floats']:,}", f"{row['operations']:,}", *_time(row)]
+                for row in found["algorithms"]
+            ]
+            heads = ["", "stored floats", "operations", "ms", "quartiles"]
+            options.print_table(heads, rows, right=(1, 2, 3, 4))
+    click.echo(
+        "\nstored floats: the weights, the windows that im2col makes of the input, the entries of a matrix (a sparse one\n"
+        "holds as many column numbers besides). operations: multiplications, and one addition fewer for each output. "
+        "A matrix without\na time is too large to be built. Edge detection: Goodfellow, Bengio and Courville 2016, "
+        "figure 9.6."
+    )
+
+
+def _time(row):
+    return ["", ""] if row["ms"] is None else [f"{row['ms']:.4g}", _spread(row["spread"])]

@@ -6,6 +6,7 @@ import numpy as np
 
 from cnncli.datasets.base import Split
 from cnncli.kernels import batch as kernels
+from cnncli.kernels.program import Program
 
 PART = 1024  # images that are made float64 at a time
 
@@ -71,6 +72,7 @@ class Feeder:
         self._shift = max((getattr(a, "pixels", 0) for a in augment), default=0)
         self._flip = any(a.kind == "flip" for a in augment)
         self._key = np.zeros(1, np.uint64)
+        self._gathers = {}  # by plan, which it keeps alive
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,14 +82,11 @@ class Feeder:
         self._key[0] = key
         plan.samples[:] = samples
         np.take(self.labels, samples, out=plan.labels)
-        kernels.gather(
-            plan.x.array,
-            self._images,
-            plan.samples,
-            plan.x_rows,
-            self._scale,
-            self._offset,
-            self._key,
-            self._shift,
-            self._flip,
-        )
+        if id(plan) not in self._gathers:
+            self._gathers[id(plan)] = plan, Program([self._gather(plan)])
+        self._gathers[id(plan)][1]()
+
+    def _gather(self, plan):
+        scales, moves = (self._scale, self._offset), (self._key, self._shift, self._flip)
+        x, samples = plan.x.array, plan.samples
+        return kernels.gather.step(len(samples), x, self._images, samples, plan.x_rows, *scales, *moves)

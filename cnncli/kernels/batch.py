@@ -1,13 +1,13 @@
 """From the data set in memory to the first layer's input: gathered, augmented and normalised in one pass."""
 
 import numpy as np
-from numba import njit, prange
 
 from cnncli.kernels.elementwise import mix
+from cnncli.kernels.program import kernel
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def gather(x, images, samples, row_starts, scale, offset, key, shift, flip):
+@kernel
+def gather(first, last, x, images, samples, row_starts, scale, offset, key, shift, flip):
     """x[n] = images[samples[n]] * scale + offset, moved and mirrored. A task owns an image.
 
     x (N, X) with its rows at row_starts (D * H,), images (M, D, H, W * C) uint8 or float, scale and offset (W, C).
@@ -18,7 +18,7 @@ def gather(x, images, samples, row_starts, scale, offset, key, shift, flip):
     channels = scale.shape[1]
     width = length // channels
     scales, offsets, real = scale.reshape(-1), offset.reshape(-1), x.dtype.type
-    for n in prange(samples.shape[0]):
+    for n in range(first, last):
         sample = samples[n]
         if shift == 0 and not flip:
             for row in range(depth * height):

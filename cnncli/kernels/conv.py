@@ -4,13 +4,14 @@ Arrays are (images, elements of an image): whatever their axes, an image is one 
 output channels what `strips.columns` says, `blocks` for each block of rows (first row, rows, first tap, taps, mode).
 """
 
-from numba import njit, prange
-
+from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import ACCUMULATE, STORE, tile, variant
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear):
+@kernel
+def convolve(
+    first_task, last_task, y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear
+):
     """y = op(sum over taps of x * w), by output pixels: forward, and with turned weights the data gradient.
 
     y (N, Y), x (N, X), gate (N, G) at the places that `rows` (3, pixels) gives for each output pixel: its window in x,
@@ -21,7 +22,7 @@ def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts,
     """
     images, many, size = y.shape[0], columns.shape[0], y.itemsize
     per_part = (blocks.shape[0] + parts - 1) // parts
-    for task in prange(images * many * parts):
+    for task in range(first_task, last_task):
         column = task // (images * parts) if columns_first else task % many
         place = task % (images * parts) if columns_first else task // many
         n, part = place // parts, place % parts
@@ -45,8 +46,10 @@ def convolve(y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts,
             )
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inner, groups, spans):
+@kernel
+def weight_gradient(
+    first_task, last_task, dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inner, groups, spans
+):
     """dw[s] = sum over the s-th chunk of rows of output pixels of x (outer product) dy.
 
     dw (S, elements of w) partial sums, one a chunk. rows (1 + widths, window): the offset of each element of the window
@@ -57,7 +60,7 @@ def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inne
     """
     chunks, many, size = dw.shape[0], columns.shape[0], dw.itemsize
     per_group = (blocks.shape[0] * many + groups - 1) // groups
-    for task in prange(chunks * groups):
+    for task in range(first_task, last_task):
         chunk, group = task // groups, task % groups
         for span in range(spans):
             for i in range(group * per_group, min((group + 1) * per_group, blocks.shape[0] * many)):
@@ -83,10 +86,10 @@ def weight_gradient(dw, x, dy, rows, taps, blocks, columns, x_step, y_step, inne
                 )
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def add_chunks(total, partial, slice_size):
+@kernel
+def add_chunks(first_task, last_task, total, partial, slice_size):
     """total = sum over chunks s of partial[s], in the order of s. total (E,), partial (S, E); a task owns a slice."""
-    for part in prange((total.shape[0] + slice_size - 1) // slice_size):
+    for part in range(first_task, last_task):
         first, last = part * slice_size, min((part + 1) * slice_size, total.shape[0])
         own = total[first:last]  # slices, whose indices begin at 0, are vectorised: no index is negative
         own[:] = partial[0, first:last]
@@ -96,15 +99,15 @@ def add_chunks(total, partial, slice_size):
                 own[i] += more[i]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def bias_gradient(db, partial, dy):
-    """db[c] = sum of dy over all pixels. db (C,), dy (R, W * C): the zero border adds nothing; partial (S, W * C).
+@kernel
+def add_rows(first_task, last_task, partial, dy):
+    """partial[s] = sum of the s-th chunk of rows of dy. partial (S, W * C), dy (R, W * C). One task owns a chunk.
 
-    Rows are added whole, in full vectors whatever C is, then folded. One task owns a chunk of rows.
+    Rows are added whole, in full vectors however few their channels are.
     """
-    chunks, width, channels = partial.shape[0], partial.shape[1], db.shape[0]
+    chunks, width = partial.shape
     per_chunk = (dy.shape[0] + chunks - 1) // chunks
-    for s in prange(chunks):
+    for s in range(first_task, last_task):
         own = partial[s]
         for i in range(width):
             own[i] = 0
@@ -112,9 +115,16 @@ def bias_gradient(db, partial, dy):
             more = dy[row]
             for i in range(width):
                 own[i] += more[i]
+
+
+@kernel
+def fold_rows(first_task, last_task, db, partial):
+    """db[c] = sum of partial over chunks and pixels, in their order. db (C,), partial (S, W * C); all is one task."""
+    channels = db.shape[0]
     for c in range(channels):
         db[c] = 0
-    for s in range(chunks):
-        for start in range(0, width, channels):
+    for s in range(partial.shape[0]):
+        for start in range(0, partial.shape[1], channels):
+            more = partial[s, start : start + channels]
             for c in range(channels):
-                db[c] += partial[s, start + c]
+                db[c] += more[c]

@@ -1,7 +1,7 @@
-"""A convolution of fixed shapes as three calls that are ready to run: forward, data gradient, weight gradient.
+"""A convolution of fixed shapes as steps that are ready to run: forward, data gradient, weight gradient.
 
-Each `plan_...` makes the tables for its arrays, checks that no address can leave them, and returns a call without
-arguments. A dense layer is the same three calls: `dense`, on buffers `as_pixels`.
+Each `plan_...` makes the tables for its arrays, checks that no address can leave them, and returns the steps of
+a program. A dense layer is the same: `dense`, on buffers `as_pixels`.
 """
 
 import math
@@ -30,6 +30,7 @@ from cnncli.kernels.tile import (
 
 __all__ = ["ACCUMULATE", "ACCUMULATE_GATE", "ADD", "ADD_RELU", "BIAS", "BIAS_RELU", "GATE", "STORE", "Convolution"]
 
+SLICE = 1024  # elements of a task that adds chunks
 FEW_ROWS = 14  # rows of the weight gradient's tile: with fewer in a row of the kernel, rows of the kernel are joined
 
 
@@ -63,6 +64,11 @@ class Convolution:
         return ((0, 0), (0, 0), (max(0, kernel - 1 - before), max(0, size - 1 + before - (out - 1))))
 
     @property
+    def multiply_adds(self) -> int:
+        """Multiplications with an addition for one image, of each of forward and the two gradients."""
+        return math.prod(self.weight_shape) * math.prod(axis.out for axis in self.axes)
+
+    @property
     def _window(self):
         """Elements of an output's window in its group: the rows of the weights."""
         return math.prod(self.weight_shape[1:5])
@@ -79,7 +85,7 @@ class Convolution:
         return [Group(np.arange(axis.out), starts, taps, taps * axis.dilation)]
 
     def plan_forward(self, y: Buffer, x: Buffer, w, bias, op, other: Buffer | None = None):
-        """y = op(convolution of x by w): the call. `bias` (c_out,) is read by all ops but STORE and ACCUMULATE.
+        """y = op(convolution of x by w): the steps. `bias` (c_out,) is read by all ops but STORE and ACCUMULATE.
 
         ADD and ADD_RELU add `other`, of y's shape, which may be y itself.
         """
@@ -99,7 +105,7 @@ class Convolution:
         return _bind(arrays, tables, columns, c_out, inner, op, join)
 
     def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
-        """dx = op(transposed convolution of dy by w): the call.
+        """dx = op(transposed convolution of dy by w): the steps.
 
         ACCUMULATE adds to what dx holds; GATE and ACCUMULATE_GATE keep the result where `gate`, of dx's shape, is
         positive.
@@ -121,9 +127,12 @@ class Convolution:
         tables.taps[1] += last_tap
         inner = c_out * (kernel if self.merged_back else 1)
         columns = strips.columns(c_in, self.groups, c_out, math.prod(self.kernel) * c_out, w.itemsize)
+        shape = self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out
+        if geometry.turns_strips(len(strips.strips(c_in)) * self.groups, len(dx.array) * math.prod(dx.size)):
+            return _bind_turning((dx.array, dy.array, w, gate.array), tables, columns, shape, inner, op, join, arena)
         turned = arena.scratch((w.size,))
-        call = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
-        return _after_turning(turned, w, (self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out), call)
+        steps = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
+        return _after_turning(turned, w, shape, steps)
 
     def _scatters(self, itemsize):
         """Whether the data gradient goes by output pixels: each adds its window's rows, kw * c_in contiguous elements.
@@ -153,11 +162,11 @@ class Convolution:
         turned = arena.scratch((w.size,))
         columns = strips.columns(row, 1, 0, 0, w.itemsize)
         arrays = dx.array, dy.array, turned, turned, dx.array
-        call = _bind(arrays, tables, columns, row, self.c_out, ACCUMULATE, overlap=True, clear=clear)
-        return _after_turning(turned, w, (1, len(phases), 1, row, self.c_out), call)
+        steps = _bind(arrays, tables, columns, row, self.c_out, ACCUMULATE, overlap=True, clear=clear)
+        return _after_turning(turned, w, (1, len(phases), 1, row, self.c_out), steps)
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
-        """dw = sum over images and pixels of x by dy: the call."""
+        """dw = sum over images and pixels of x by dy: the steps."""
         load(dw.itemsize)
         c_in, c_out = self.weight_shape[4:]
         images, strides = x.array.shape[0], self._weight_strides(c_in)
@@ -192,21 +201,20 @@ class Convolution:
         partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
         flat = dw.reshape(-1)
 
-        def weight_gradient():
-            conv.weight_gradient(
-                partial, x.array, dy.array, rows, taps, blocks, columns, x_step, y_step, width, groups, spans
-            )
-            if chunks > 1:
-                conv.add_chunks(flat, partial, 1024)
-
-        return weight_gradient
+        arrays, tables, steps = (partial, x.array, dy.array), (rows, taps, blocks, columns), (x_step, y_step, width)
+        work = sum(count * n_taps for _, count, _, n_taps in phases) * width * self.c_out
+        gradient = conv.weight_gradient.step(
+            chunks * groups, *arrays, *tables, *steps, groups, spans, multiply_adds=work
+        )
+        add = conv.add_chunks.step(-(-flat.size // SLICE), flat, partial, SLICE)
+        return [gradient] if chunks == 1 else [gradient, add]
 
 
 def plan_bias_gradient(db, dy: Buffer, arena: Arena):
-    """db = sum of dy over images and pixels: the call."""
+    """db = sum of dy over images and pixels: the steps."""
     by_row = dy.array.reshape(-1, dy.padded[2] * dy.channels)
     partial = arena.scratch((min(geometry.TASKS, by_row.shape[0]), by_row.shape[1]))
-    return lambda: conv.bias_gradient(db, partial, by_row)
+    return [conv.add_rows.step(len(partial), partial, by_row), conv.fold_rows.step(1, db, partial)]
 
 
 def as_pixels(buffer: Buffer) -> Buffer:
@@ -220,20 +228,16 @@ def dense(samples: int, c_in: int, c_out: int) -> Convolution:
     return Convolution((one, one, Axis(samples, samples, 1, 1, 1, 0)), c_in, c_out)
 
 
-def _after_turning(turned, w, shape, call):
-    """The call that turns the weights, (groups, taps, kernel, rows, outputs), and then makes another call."""
+def _after_turning(turned, w, shape, steps):
+    """The steps that turn the weights, (groups, taps, kernel, rows, outputs), and then others."""
     blocks, side = strips.turned_blocks(*shape), turn.SIDE[w.itemsize]
-    flat = w.reshape(-1)
-
-    def data_gradient():
-        turn.turn_weights(turned, flat, blocks, side)
-        call()
-
-    return data_gradient
+    per_task = -(-len(blocks) // geometry.TASKS)
+    tasks = -(-len(blocks) // per_task)
+    return [turn.turn_weights.step(tasks, turned, w.reshape(-1), blocks, per_task, side), *steps]
 
 
 def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, clear=False):
-    """The call of `convolve` with everything in its place, `join` images as one.
+    """The step of `convolve` with everything in its place, `join` images as one.
 
     Results may overlap: an image is then one task.
     """
@@ -245,9 +249,46 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
     if not overlap:
         parts, columns_first = geometry.order(x.nbytes, w.nbytes, len(y), len(columns), len(blocks))
     rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], channels)])
+    _check(y, x, w, bias, gate, rows, taps, tables.phases, columns, inner, op)
+    tasks, how = len(y) * len(columns) * parts, (inner, op, parts, columns_first, clear)
+    work = _work(y, tables, columns, inner)
+    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how, multiply_adds=work)]
+
+
+def _bind_turning(arrays, tables, columns, shape, inner, op, join, arena):
+    """The step of `convolve_turning`; shape as for `turned_blocks`."""
+    y, x, w, gate = arrays
+    y, x, gate = (a.reshape(len(a) // join, -1) for a in (y, x, gate))
+    load(y.itemsize)
+    groups, _, _, c_in, _ = shape
+    turns, of_strip, flat, side = strips.turned_blocks(*shape), [], w.reshape(-1), turn.SIDE[w.itemsize]
+    per_strip = len(turns) // (groups * len(strips.strips(c_in)))
+    for i, (first, width) in enumerate((g * c_in + c, n) for g in range(groups) for c, n in strips.strips(c_in)):
+        mine = np.flatnonzero((columns[:, 0] >= first) & (columns[:, 0] < first + width))
+        of_strip.append((i * per_strip, per_strip, mine[0], len(mine)))
+    of_strip = np.array(of_strip, np.int64)
+    tasks = min(len(of_strip), geometry.TASKS)
+    scratch = arena.scratch((tasks, min(c_in, strips.STRIP) * w.size // (groups * c_in)))
+    blocks = geometry.blocks(tables.phases, tables.rows, columns)
+    rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], c_in)])
+    _check(y, x, flat, flat, gate, rows, taps, tables.phases, columns, inner, op)
+    given = y, x, flat, scratch, gate, rows, taps, blocks, columns, turns, of_strip, inner, op, side
+    work = max(_work(y, tables, columns, inner), 4 * flat.size)  # turning takes longer than to multiply with one pixel
+    return [turn.convolve_turning.step(len(scratch), *given, multiply_adds=work)]
+
+
+def _work(y, tables, columns, inner):
+    """Multiplications with an addition, about: the last block of columns tells how many channels there are."""
+    return (
+        len(y) * sum(count * taps for _, count, _, taps in tables.phases) * inner * int(columns[-1, 0] + columns[-1, 2])
+    )
+
+
+def _check(y, x, w, bias, gate, rows, taps, phases, columns, inner, op):
+    """Whether all that the tables say lies inside the arrays."""
     last = geometry.reach(columns, y.itemsize)
     check_bounds("bias", bias.size, (columns[:, 0] + last) * (op in BIASED))
-    for first, count, tap, n_taps in tables.phases:
+    for first, count, tap, n_taps in phases:
         at, by = rows[:, first : first + count], taps[:, tap : tap + n_taps]
         check_bounds("y", y.shape[1], at[1], columns[:, 0] + last)
         check_bounds("gate", gate.shape[1], at[2], (columns[:, 0] + last) * (op in WITH_GATE))
@@ -256,9 +297,6 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
             for i, of_width in enumerate(by[1:]):
                 of = columns[:, 6] == i
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
-    return lambda: conv.convolve(
-        y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear
-    )
 
 
 def _window_groups(axes, border):

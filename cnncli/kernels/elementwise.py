@@ -7,7 +7,9 @@ task owns an image. exp and its kin are scalar calls of the C library: Numba has
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
+
+from cnncli.kernels.program import kernel
 
 RELU, LEAKY_RELU, ELU, GELU, SIGMOID, TANH = range(6)
 FROM_OUTPUT = (RELU, LEAKY_RELU, ELU, SIGMOID, TANH)  # their gradient needs only the output
@@ -22,11 +24,11 @@ def _row(array, n, start, length):
     return array[n, start : start + length]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def activate(y, x, rows, length, kind, alpha):
+@kernel
+def activate(first, last, y, x, rows, length, kind, alpha):
     """y = f(x). `alpha` is the slope of leaky_relu below 0, or the limit of elu. gelu is the exact x * Phi(x)."""
     real = y.dtype.type
-    for n in prange(y.shape[0]):
+    for n in range(first, last):
         for row in range(rows.shape[1]):
             to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
             if kind == RELU:
@@ -51,11 +53,11 @@ def activate(y, x, rows, length, kind, alpha):
                     to[i] = math.tanh(of[i])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def activate_gradient(dx, dy, saved, rows, length, kind, alpha):
+@kernel
+def activate_gradient(first, last, dx, dy, saved, rows, length, kind, alpha):
     """dx = dy * f'. `saved` is the output y, or for gelu the input x; `rows` in the order dx, dy, saved."""
     real = dx.dtype.type
-    for n in prange(dx.shape[0]):
+    for n in range(first, last):
         for row in range(rows.shape[1]):
             to, of = _row(dx, n, rows[0, row], length), _row(dy, n, rows[1, row], length)
             kept = _row(saved, n, rows[2, row], length)
@@ -92,15 +94,15 @@ def mix(a, b):
     return z ^ (z >> np.uint64(31))
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def dropout(y, x, rows, length, rate, key, samples):
+@kernel
+def dropout(first, last, y, x, rows, length, rate, key, samples):
     """y = x / (1 - rate), or 0 with probability `rate`, decided by (key, sample, element) alone; also its gradient.
 
     key (1,) uint64 stands for seed, epoch and layer; samples (N,) int64 number the images in the data set.
     """
     real = y.dtype.type
     scale, limit = real(1 / (1 - rate)), np.uint64(rate * 2.0**53)
-    for n in prange(y.shape[0]):
+    for n in range(first, last):
         image = mix(key[0], np.uint64(samples[n]))
         for row in range(rows.shape[1]):
             to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
@@ -109,21 +111,21 @@ def dropout(y, x, rows, length, rate, key, samples):
                 to[i] = of[i] * scale if drawn >= limit else real(0)
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def copy_rows(y, x, rows, length):
+@kernel
+def copy_rows(first, last, y, x, rows, length):
     """y = x, row by row."""
-    for n in prange(y.shape[0]):
+    for n in range(first, last):
         for row in range(rows.shape[1]):
             to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
             for i in range(length):
                 to[i] = of[i]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def add(y, a, b, rows, length, relu):
+@kernel
+def add(first, last, y, a, b, rows, length, relu):
     """y = a + b, row by row, or relu of it; y may be a or b."""
     real = y.dtype.type
-    for n in prange(y.shape[0]):
+    for n in range(first, last):
         for row in range(rows.shape[1]):
             to, one, other = (
                 _row(y, n, rows[0, row], length),

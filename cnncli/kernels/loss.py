@@ -2,18 +2,18 @@
 
 import math
 
-from numba import njit, prange
+from cnncli.kernels.program import kernel
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def softmax_cross_entropy(losses, dlogits, logits, labels, smoothing, scale):
+@kernel
+def softmax_cross_entropy(first, last, losses, dlogits, logits, labels, smoothing, scale):
     """losses[n] = -sum over c of t[c] log softmax(logits)[c], and its gradient times `scale`. A task owns a sample.
 
     losses (N,) float64, dlogits and logits (N, C), labels (N,); t is 1 - smoothing at the label, plus smoothing / C
     everywhere (Szegedy et al. 2016). The largest logit is taken off first, so that no exp overflows.
     """
     classes = logits.shape[1]
-    for n in prange(logits.shape[0]):
+    for n in range(first, last):
         top, total, sum_logits = float(logits[n, 0]), 0.0, 0.0  # float64: differences of float32 logits may overflow
         for c in range(1, classes):
             top = max(top, float(logits[n, c]))
@@ -28,14 +28,14 @@ def softmax_cross_entropy(losses, dlogits, logits, labels, smoothing, scale):
             dlogits[n, c] = (math.exp(logits[n, c] - top - log_total) - target) * scale
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def mean_squared_error(losses, doutput, output, labels, smoothing, scale):
+@kernel
+def mean_squared_error(first, last, losses, doutput, output, labels, smoothing, scale):
     """losses[n] = mean over c of (output - t)^2 with t the one-hot label, and its gradient times `scale`.
 
     losses (N,) float64, doutput and output (N, C), labels (N,); t is smoothed as in softmax_cross_entropy.
     """
     classes = output.shape[1]
-    for n in prange(output.shape[0]):
+    for n in range(first, last):
         total = 0.0
         for c in range(classes):
             target = smoothing / classes + (1 - smoothing if c == labels[n] else 0.0)
@@ -45,10 +45,10 @@ def mean_squared_error(losses, doutput, output, labels, smoothing, scale):
         losses[n] = total / classes
 
 
-@njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def count_ranks(ranks, output, labels):
+@kernel
+def count_ranks(first, last, ranks, output, labels):
     """ranks[n] = how many classes score above the label's, those of lower number first among equals: 0 is a hit."""
-    for n in range(output.shape[0]):
+    for n in range(first, last):
         own, above = output[n, labels[n]], 0
         for c in range(output.shape[1]):
             if not (output[n, c] < own) and (output[n, c] != own or c < labels[n]):
@@ -56,10 +56,10 @@ def count_ranks(ranks, output, labels):
         ranks[n] = above
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def softmax(probabilities, logits):
+@kernel
+def softmax(first, last, probabilities, logits):
     """probabilities = softmax(logits), both (N, C); a task owns a sample."""
-    for n in prange(logits.shape[0]):
+    for n in range(first, last):
         top, total = logits[n, 0], 0.0
         for c in range(1, logits.shape[1]):
             top = max(top, logits[n, c])

@@ -11,11 +11,13 @@ that no square of a large mean cancels.
 
 import math
 
-from numba import njit, prange
+from numba import njit
 
 from cnncli.kernels.geometry import TASKS
+from cnncli.kernels.program import kernel
 
-SEGMENT = 512  # elements of a period, if the channels are fewer: three arrays of it lie in the first-level cache
+SEGMENT = 256  # elements of a period, if the channels are fewer: three arrays of it lie in the first-level cache
+CHUNK = 1 << 14  # elements of a task, at least: each leaves a period of sums to be added
 
 
 def period(channels: int, length: int) -> int:
@@ -23,9 +25,9 @@ def period(channels: int, length: int) -> int:
     return min(length, channels * max(1, SEGMENT // channels))
 
 
-def chunks(images: int, rows: int) -> int:
+def chunks(rows: int, length: int) -> int:
     """Into how many tasks the rows of all images are cut."""
-    return min(TASKS, images * rows)
+    return min(TASKS, rows, max(1, rows * length // CHUNK))
 
 
 @njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -77,24 +79,29 @@ def _apply_gradient(dx, dy, x, mean, of_dy, of_x, shift):
         dx[i] = dy[i] * of_dy[i] + ((x[i] - mean[i]) * of_x[i] + shift[i])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def moments(partial, origin, x, starts, length, channels):
+@kernel
+def origins(first, last, origin, x, start, length, channels):
+    """origin (P,) = the mean of each channel over the first row of x. A task owns a channel."""
+    row = x[0, start : start + length]
+    for c in range(first, last):
+        mean = 0.0
+        for i in range(c, length, channels):
+            mean += row[i]
+        mean /= length // channels
+        for i in range(c, origin.shape[0], channels):
+            origin[i] = mean
+
+
+@kernel
+def moments(first, last, partial, origin, x, starts, length):
     """partial[t] = sums and sums of squares of x - origin over the t-th chunk of rows, for each element of a period.
 
-    partial (T, 2, P), origin (P,): the mean of the first row of each channel. x (N, X), starts (R,).
+    partial (T, 2, P), origin (P,) as `origins` gives it, x (N, X), starts (R,).
     """
     tasks, width, rows = partial.shape[0], origin.shape[0], starts.shape[0]
     total = x.shape[0] * rows
-    first = _segment(x, 0, starts[0], length)
-    for i in range(channels):
-        mean = 0.0
-        for j in range(i, length, channels):
-            mean += first[j]
-        mean /= length // channels
-        for j in range(i, width, channels):
-            origin[j] = mean
     per_task = (total + tasks - 1) // tasks
-    for task in prange(tasks):
+    for task in range(first, last):
         sums, squares = partial[task, 0], partial[task, 1]
         for i in range(width):
             sums[i] = 0
@@ -106,8 +113,8 @@ def moments(partial, origin, x, starts, length, channels):
                 _add_moments(sums, squares, values, origin)
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def products(partial, mean, dy, x, rows, length):
+@kernel
+def products(first, last, partial, mean, dy, x, rows, length):
     """partial[t] = sums of dy and of dy * (x - mean) over the t-th chunk of rows.
 
     partial (T, 2, P), mean (P,), rows (2, R) of dy and x.
@@ -115,7 +122,7 @@ def products(partial, mean, dy, x, rows, length):
     tasks, width, many = partial.shape[0], mean.shape[0], rows.shape[1]
     total = x.shape[0] * many
     per_task = (total + tasks - 1) // tasks
-    for task in prange(tasks):
+    for task in range(first, last):
         sums, other = partial[task, 0], partial[task, 1]
         for i in range(width):
             sums[i] = 0
@@ -138,8 +145,8 @@ def _total(partial, which, channel, channels):
     return total
 
 
-@njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def statistics(period, saved, partial, weight, bias, running_mean, running_var, count, eps, momentum):
+@kernel
+def statistics(first, last, period, saved, partial, weight, bias, running_mean, running_var, count, eps, momentum):
     """The statistics of a batch from `moments`, of `count` elements a channel.
 
     period (3, P) holds the origin and receives the mean, the scale and the shift of each element of a period; saved
@@ -147,7 +154,7 @@ def statistics(period, saved, partial, weight, bias, running_mean, running_var, 
     PyTorch has it.
     """
     channels, width = weight.shape[0], period.shape[1]
-    for c in range(channels):
+    for c in range(first, last):
         offset = _total(partial, 0, c, channels) / count
         variance = max(0.0, _total(partial, 1, c, channels) / count - offset * offset)
         if offset != offset:
@@ -161,22 +168,22 @@ def statistics(period, saved, partial, weight, bias, running_mean, running_var, 
             period[0, i], period[1, i], period[2, i] = mean, weight[c] * inverse, bias[c]
 
 
-@njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def fixed_statistics(period, weight, bias, running_mean, running_var, eps):
+@kernel
+def fixed_statistics(first, last, period, weight, bias, running_mean, running_var, eps):
     """What `statistics` fills, from what was counted while training: for inference."""
     channels, width = weight.shape[0], period.shape[1]
-    for c in range(channels):
+    for c in range(first, last):
         scale = weight[c] / math.sqrt(running_var[c] + eps)
         for i in range(c, width, channels):
             period[0, i], period[1, i], period[2, i] = running_mean[c], scale, bias[c]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def normalize(y, x, other, rows, length, period, adds, relu):
+@kernel
+def normalize(first, last, y, x, other, rows, length, period, adds, relu):
     """y = (x - mean) * scale + shift, plus `other` if `adds`, then relu if asked. rows (3, R) of y, x and other."""
     many, width, zero = rows.shape[1], period.shape[1], y.dtype.type(0)
     mean, scale, shift = period[0], period[1], period[2]
-    for at in prange(y.shape[0] * many):
+    for at in range(first, last):
         n, row = at // many, at % many
         for done in range(0, length, width):
             count = min(width, length - done)
@@ -187,11 +194,11 @@ def normalize(y, x, other, rows, length, period, adds, relu):
                 _apply(to, of, mean, scale, shift, zero, relu)
 
 
-@njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def gradient_terms(terms, dweight, dbias, partial, weight, saved, count):
+@kernel
+def gradient_terms(first, last, terms, dweight, dbias, partial, weight, saved, count):
     """dweight, dbias (C,) and the terms of dx = terms[0] * dy + terms[1] * (x - mean) + terms[2], from `products`."""
     channels, width = weight.shape[0], terms.shape[1]
-    for c in range(channels):
+    for c in range(first, last):
         of_dy, of_x, inverse = _total(partial, 0, c, channels), _total(partial, 1, c, channels), float(saved[c])
         dweight[c], dbias[c] = of_x * inverse, of_dy
         scale = weight[c] * inverse
@@ -201,11 +208,11 @@ def gradient_terms(terms, dweight, dbias, partial, weight, saved, count):
             terms[2, i] = -scale * of_dy / count
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def normalize_gradient(dx, dy, x, rows, length, terms, mean):
+@kernel
+def normalize_gradient(first, last, dx, dy, x, rows, length, terms, mean):
     """dx of `normalize` with the batch's own statistics. rows (3, R) of dx, dy and x; dx may be dy."""
     many, width = rows.shape[1], terms.shape[1]
-    for at in prange(dx.shape[0] * many):
+    for at in range(first, last):
         n, row = at // many, at % many
         for done in range(0, length, width):
             count = min(width, length - done)

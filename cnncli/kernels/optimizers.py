@@ -9,7 +9,9 @@ LeNet: 8 us in place of 37).
 
 import math
 
-from numba import njit, prange
+from numba import njit
+
+from cnncli.kernels.program import kernel
 
 SLICE = 4096  # parameters in a task
 # what each rule keeps: arrays of all parameters' size, in the order in which it takes them
@@ -30,17 +32,20 @@ def _sgd(w, dw, velocity, lr, momentum, of_g, of_v, l2, direct):
         w[i] -= lr * (of_g * g + of_v * v + direct * w[i])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def sgd(w, dw, velocity, lr, momentum, nesterov, decay, decoupled, decayed):
-    """v = momentum * v + g; w -= lr * v, or lr * (g + momentum * v) with Nesterov's look-ahead, as PyTorch has them."""
+@kernel
+def sgd(first, last, w, dw, velocity, rates, momentum, nesterov, decay, decoupled, decayed):
+    """v = momentum * v + g; w -= lr * v, or lr * (g + momentum * v) with Nesterov's look-ahead, as PyTorch has them.
+
+    rates (1,): lr.
+    """
     real = w.dtype.type
-    rate, keep = real(lr), real(momentum)
+    rate, keep = real(rates[0]), real(momentum)
     of_g, of_v = (real(1), keep) if nesterov else (real(0), real(1))
     l2, direct = (real(0), real(decay)) if decoupled else (real(decay), real(0))
-    for task in prange((w.shape[0] + SLICE - 1) // SLICE):
-        first, last = task * SLICE, min((task + 1) * SLICE, w.shape[0])
-        cut = min(max(first, decayed), last)
-        for a, b, own_l2, own_direct in ((first, cut, l2, direct), (cut, last, real(0), real(0))):
+    for task in range(first, last):
+        begin, end = task * SLICE, min((task + 1) * SLICE, w.shape[0])
+        cut = min(max(begin, decayed), end)
+        for a, b, own_l2, own_direct in ((begin, cut, l2, direct), (cut, end, real(0), real(0))):
             _sgd(w[a:b], dw[a:b], velocity[a:b], rate, keep, of_g, of_v, own_l2, own_direct)
 
 
@@ -55,17 +60,17 @@ def _adam(w, dw, mean, square, lr, beta1, beta2, eps, correction1, correction2, 
         w[i] -= lr * (direct * w[i] + m * correction1 / (math.sqrt(s) * correction2 + eps))
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def adam(w, dw, mean, square, lr, beta1, beta2, eps, step, decay, decoupled, decayed):
-    """Adam (Kingma and Ba 2015) and, decoupled, AdamW. `step` counts from 1."""
+@kernel
+def adam(first, last, w, dw, mean, square, rates, beta1, beta2, eps, decay, decoupled, decayed):
+    """Adam (Kingma and Ba 2015) and, decoupled, AdamW. rates (3,): lr and what `corrections` gives."""
     real = w.dtype.type
-    rate, keep1, keep2, small = real(lr), real(beta1), real(beta2), real(eps)
-    correction1, correction2 = real(1 / (1 - beta1**step)), real(1 / math.sqrt(1 - beta2**step))
+    rate, keep1, keep2, small = real(rates[0]), real(beta1), real(beta2), real(eps)
+    correction1, correction2 = real(rates[1]), real(rates[2])
     l2, direct = (real(0), real(decay)) if decoupled else (real(decay), real(0))
-    for task in prange((w.shape[0] + SLICE - 1) // SLICE):
-        first, last = task * SLICE, min((task + 1) * SLICE, w.shape[0])
-        cut = min(max(first, decayed), last)
-        for a, b, own_l2, own_direct in ((first, cut, l2, direct), (cut, last, real(0), real(0))):
+    for task in range(first, last):
+        begin, end = task * SLICE, min((task + 1) * SLICE, w.shape[0])
+        cut = min(max(begin, decayed), end)
+        for a, b, own_l2, own_direct in ((begin, cut, l2, direct), (cut, end, real(0), real(0))):
             arrays = w[a:b], dw[a:b], mean[a:b], square[a:b]
             _adam(*arrays, rate, keep1, keep2, small, correction1, correction2, own_l2, own_direct)
 
@@ -81,13 +86,23 @@ def _rmsprop(w, dw, velocity, square, lr, alpha, momentum, eps, l2):
         w[i] -= lr * v
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def rmsprop(w, dw, velocity, square, lr, alpha, momentum, eps, decay, decayed):
-    """RMSprop (Hinton's lecture 6e, 2012) with PyTorch's momentum."""
+@kernel
+def rmsprop(first, last, w, dw, velocity, square, rates, alpha, momentum, eps, decay, decayed):
+    """RMSprop (Hinton's lecture 6e, 2012) with PyTorch's momentum. rates (1,): lr."""
     real = w.dtype.type
-    rate, smooth, keep, small = real(lr), real(alpha), real(momentum), real(eps)
-    for task in prange((w.shape[0] + SLICE - 1) // SLICE):
-        first, last = task * SLICE, min((task + 1) * SLICE, w.shape[0])
-        cut = min(max(first, decayed), last)
-        for a, b, l2 in ((first, cut, real(decay)), (cut, last, real(0))):
+    rate, smooth, keep, small = real(rates[0]), real(alpha), real(momentum), real(eps)
+    for task in range(first, last):
+        begin, end = task * SLICE, min((task + 1) * SLICE, w.shape[0])
+        cut = min(max(begin, decayed), end)
+        for a, b, l2 in ((begin, cut, real(decay)), (cut, end, real(0))):
             _rmsprop(w[a:b], dw[a:b], velocity[a:b], square[a:b], rate, smooth, keep, small, l2)
+
+
+def corrections(betas: tuple[float, float], step: int) -> tuple[float, float]:
+    """What Adam's averages are multiplied with in a step, counted from 1, because they began at 0."""
+    return 1 / (1 - betas[0] ** step), 1 / math.sqrt(1 - betas[1] ** step)
+
+
+def tasks(parameters: int) -> int:
+    """How many tasks the rules cut so many parameters into."""
+    return -(-parameters // SLICE)

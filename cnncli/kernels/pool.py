@@ -6,10 +6,11 @@ elements; `phases` holds (first row, rows, first tap, taps): padding is simply n
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import NARROW, SINGLE, elements, lanes, table
 from cnncli.kernels.vectors import I32, I64, REALS, Vectors, at, integer, phis
 
@@ -166,64 +167,64 @@ def _max_rows_gradient(like, kind, dx, taps, dy, arg, gate, size, flags):
     return implementation
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def max_pool(y, arg, x, rows, taps, phases, columns):
+@kernel
+def max_pool(first, last, y, arg, x, rows, taps, phases, columns):
     """y, arg = maximum over each window and the number of its tap. y (N, Y), arg (N, A) int32, x (N, X).
 
     rows (3, pixels) in x, y, arg. A task owns an image.
     """
     size, many = y.itemsize, rows.shape[1]
-    for n in prange(y.shape[0]):
+    for n in range(first, last):
         for c in range(columns.shape[0]):
             for p in range(phases.shape[0]):
-                first, kind, tail = columns[c, 0], columns[c, 1], columns[c, 2]
+                channel, kind, tail = columns[c, 0], columns[c, 1], columns[c, 2]
                 row, count, tap, n_taps = phases[p]
                 table = rows.ctypes.data + 8 * row
                 max_rows(
                     y,
                     kind,
-                    (x.ctypes.data + size * (n * x.shape[1] + first), table),
+                    (x.ctypes.data + size * (n * x.shape[1] + channel), table),
                     (taps.ctypes.data + 8 * tap, n_taps),
-                    (y.ctypes.data + size * (n * y.shape[1] + first), table + 8 * many),
-                    (arg.ctypes.data + 4 * (n * arg.shape[1] + first), table + 16 * many),
+                    (y.ctypes.data + size * (n * y.shape[1] + channel), table + 8 * many),
+                    (arg.ctypes.data + 4 * (n * arg.shape[1] + channel), table + 16 * many),
                     (count, tail),
                 )
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def max_pool_gradient(dx, dy, arg, gate, rows, taps, phases, columns, gated, overlap):
+@kernel
+def max_pool_gradient(first, last, dx, dy, arg, gate, rows, taps, phases, columns, gated, overlap):
     """dx = dy at the maximum of each window, 0 elsewhere; if `gated`, only where `gate` > 0. A task owns an image.
 
     rows (4, pixels) in dx, dy, arg, gate. With `overlap` windows are summed into a cleared dx: where they overlap, and
     where elements are in none.
     """
     size, many = dx.itemsize, rows.shape[1]
-    for n in prange(dx.shape[0]):
+    for n in range(first, last):
         if overlap:
             for i in range(dx.shape[1]):
                 dx[n, i] = 0
         for c in range(columns.shape[0]):
             for p in range(phases.shape[0]):
-                first, kind, tail = columns[c, 0], columns[c, 1], columns[c, 2]
+                channel, kind, tail = columns[c, 0], columns[c, 1], columns[c, 2]
                 row, count, tap, n_taps = phases[p]
                 table = rows.ctypes.data + 8 * row
                 max_rows_gradient(
                     dx,
                     kind,
-                    (dx.ctypes.data + size * (n * dx.shape[1] + first), table),
+                    (dx.ctypes.data + size * (n * dx.shape[1] + channel), table),
                     (taps.ctypes.data + 8 * tap, n_taps),
-                    (dy.ctypes.data + size * (n * dy.shape[1] + first), table + 8 * many),
-                    (arg.ctypes.data + 4 * (n * arg.shape[1] + first), table + 16 * many),
-                    (gate.ctypes.data + size * (n * gate.shape[1] + first), table + 24 * many),
+                    (dy.ctypes.data + size * (n * dy.shape[1] + channel), table + 8 * many),
+                    (arg.ctypes.data + 4 * (n * arg.shape[1] + channel), table + 16 * many),
+                    (gate.ctypes.data + size * (n * gate.shape[1] + channel), table + 24 * many),
                     (count, tail),
                     (gated, overlap),
                 )
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def average_pool(y, x, rows, taps, phases, scales, channels):
+@kernel
+def average_pool(first, last, y, x, rows, taps, phases, scales, channels):
     """y = sum over each window times its phase's scale. y (N, Y), x (N, X), rows (2, pixels); a task owns an image."""
-    for n in prange(y.shape[0]):
+    for n in range(first, last):
         for p in range(phases.shape[0]):
             row, count, tap, n_taps = phases[p]
             for r in range(row, row + count):
@@ -238,10 +239,10 @@ def average_pool(y, x, rows, taps, phases, scales, channels):
                     to[c] *= scales[p]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def average_pool_gradient(dx, dy, rows, taps, phases, scales, channels):
+@kernel
+def average_pool_gradient(first, last, dx, dy, rows, taps, phases, scales, channels):
     """dx = dy of every window that an element is in, times the window's scale; a task owns an image."""
-    for n in prange(dx.shape[0]):
+    for n in range(first, last):
         for i in range(dx.shape[1]):
             dx[n, i] = 0
         for p in range(phases.shape[0]):

@@ -20,19 +20,14 @@ class Activation(Layer):
         x, y, alpha, code = b.x.array, b.y.array, getattr(self, "alpha", 0.0), self.code
         rows, length = np.stack([b.y.row_starts, b.x.row_starts]), b.x.size[2] * b.x.channels
 
-        def forward():
-            elementwise.activate(y, x, rows, length, code, alpha)
-
+        forward = [elementwise.activate.step(len(y), y, x, rows, length, code, alpha)]
         if b.dx is None:
             return forward, []
         saved = b.y if code in elementwise.FROM_OUTPUT else b.x
         dx, dy, kept = b.dx.array, b.dy.array, saved.array
         back_rows = np.stack([b.dx.row_starts, b.dy.row_starts, saved.row_starts])
-
-        def backward():
-            elementwise.activate_gradient(dx, dy, kept, back_rows, length, code, alpha)
-
-        return forward, [(DATA, backward)]
+        backward = elementwise.activate_gradient.step(len(dx), dx, dy, kept, back_rows, length, code, alpha)
+        return forward, [(DATA, [backward])]
 
 
 @register("relu")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis
+from cnncli.kernels.program import Step
 from cnncli.kernels.tile import ACCUMULATE, ACCUMULATE_GATE, ADD, ADD_RELU, BIAS, BIAS_RELU, GATE, STORE
 
 
@@ -68,6 +69,12 @@ class Shape:
         return math.prod(self.size) * self.channels
 
     @property
+    def mixed(self) -> "Shape | None":
+        """What was flattened, if its elements lie in another order in memory than in the field, channels first."""
+        origin = self.origin
+        return origin if origin and origin.channels > 1 and math.prod(origin.size) > 1 else None
+
+    @property
     def axes(self) -> tuple[int, ...]:
         """The sizes of the axes that the user sees, such as (height, width)."""
         return self.size[3 - self.rank :]
@@ -117,6 +124,7 @@ class Binding:
     samples: np.ndarray  # (images,) int64: the numbers of the images in the data set
     key: np.ndarray  # (1,) uint64: stands for seed, epoch and layer
     others: tuple[Buffer, ...] = ()  # the further inputs of a layer that joins several
+    pooled: bool = False  # y is the 2x2 maximum of the output: asked only of layers that say they pool
     added: Buffer | None = None  # add this to the output, before a relu: asked only of layers that `fuse_add`
     relu: bool = False  # apply a relu to the output: asked only of layers that `fuse_relu`
     adds: bool = False  # dx holds another's part, to which it is added: asked only of layers that `accumulate`
@@ -137,10 +145,9 @@ class Binding:
         return GATE if self.gated else STORE
 
 
-Call = Callable[[], None]
 # the parts of backward, by what they make
 WEIGHT, BIASES, DATA = "weight gradient", "bias gradient", "data gradient"
-Backward = list[tuple[str, Call]]  # what each call makes, such as "weight gradient", and the call
+Backward = list[tuple[str, list[Step]]]  # what some steps make, such as "weight gradient", and the steps
 
 
 class Layer(BaseModel):
@@ -173,6 +180,10 @@ class Layer(BaseModel):
         """What is learned, by name."""
         return {}
 
+    def pools(self, shape: Shape, window: tuple[Axis, Axis, Axis]) -> bool:
+        """Whether it can take the maximum of such windows of its output, if nobody asks for its input's gradient."""
+        return False
+
     def border(self, shape: Shape) -> Border:
         """The zeros that `bind` expects around x."""
         return NO_BORDER
@@ -193,8 +204,8 @@ class Layer(BaseModel):
         """Whether the output is the input's memory: nothing is computed, and `bind` is not called."""
         return False
 
-    def bind(self, b: Binding) -> tuple[Call, Backward]:
-        """Forward, which fills b.y, and the calls of backward, which fill b.gradients and, where asked for, b.dx."""
+    def bind(self, b: Binding) -> tuple[list[Step], Backward]:
+        """Forward, which fills b.y, and the parts of backward, which fill b.gradients and, where asked for, b.dx."""
         raise NotImplementedError
 
 

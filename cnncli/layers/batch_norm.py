@@ -7,6 +7,7 @@ from pydantic import Field
 
 from cnncli.kernels import normalize
 from cnncli.layers.base import DATA, WEIGHT, Binding, Constant, Layer, Parameter, register
+from cnncli.layers.dense import channels_first
 
 
 @register("batch_norm")
@@ -24,9 +25,12 @@ class BatchNorm(Layer):
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
 
     def parameters(self, shape):
+        places = channels_first(shape)
+        order = {"to_file": lambda w: w[places], "from_file": lambda w: w[np.argsort(places)]}
+
         def of(value, **options):
             c = shape.channels
-            return Parameter((c,), (c,), (1, 1), Constant(constant=value), decays=False, **options)
+            return Parameter((c,), (c,), (1, 1), Constant(constant=value), decays=False, **order, **options)
 
         learned = {"weight": of(1.0), "bias": of(0.0)}
         return learned | {"running_mean": of(0.0, learned=False), "running_var": of(1.0, learned=False)}
@@ -41,38 +45,30 @@ class BatchNorm(Layer):
         channels, length, real = b.x.channels, b.x.size[2] * b.x.channels, b.x.array.dtype
         weight, bias, *running = (b.parameters[name] for name in ("weight", "bias", "running_mean", "running_var"))
         period = b.arena.take((3, normalize.period(channels, length)))
-        other, eps, momentum = b.added or b.x, self.eps, self.momentum
-        x, y, rows = b.x.array, b.y.array, np.stack([b.y.row_starts, b.x.row_starts, other.row_starts])
-        apply = (y, x, other.array, rows, length, period, b.added is not None, b.relu)
+        other, starts = b.added or b.x, b.x.row_starts
+        x, y, rows = b.x.array, b.y.array, np.stack([b.y.row_starts, starts, other.row_starts])
+        many = len(x) * len(starts)
+        adds = b.added is not None
+        apply = normalize.normalize.step(many, y, x, other.array, rows, length, period, adds, b.relu)
         if b.dy is None:
-
-            def infer():
-                normalize.fixed_statistics(period, weight, bias, *running, eps)
-                normalize.normalize(*apply)
-
-            return infer, []
-        starts, images = b.x.row_starts, x.shape[0]
-        count = float(images * np.prod(b.x.size))
-        partial = b.arena.take((normalize.chunks(images, len(starts)), 2, period.shape[1]))
-        saved = np.zeros(channels, real)
-
-        def forward():
-            normalize.moments(partial, period[0], x, starts, length, channels)
-            normalize.statistics(period, saved, partial, weight, bias, *running, count, eps, momentum)
-            normalize.normalize(*apply)
-
+            return [normalize.fixed_statistics.step(channels, period, weight, bias, *running, self.eps), apply], []
+        count, tasks = float(len(x) * np.prod(b.x.size)), normalize.chunks(many, length)
+        partial, saved = b.arena.take((tasks, 2, period.shape[1])), np.zeros(channels, real)
+        statistics = partial, weight, bias, *running, count, self.eps, self.momentum
+        forward = [
+            normalize.origins.step(channels, period[0], x, int(starts[0]), length, channels),
+            normalize.moments.step(tasks, partial, period[0], x, starts, length),
+            normalize.statistics.step(channels, period, saved, *statistics),
+            apply,
+        ]
         dy, dweight, dbias = b.dy.array, b.gradients["weight"], b.gradients["bias"]
-        terms, back_rows = np.zeros_like(period), np.stack([b.dy.row_starts, b.x.row_starts])
-
-        def sums():
-            normalize.products(partial, period[0], dy, x, back_rows, length)
-            normalize.gradient_terms(terms, dweight, dbias, partial, weight, saved, count)
-
+        terms, back_rows = np.zeros_like(period), np.stack([b.dy.row_starts, starts])
+        sums = [
+            normalize.products.step(tasks, partial, period[0], dy, x, back_rows, length),
+            normalize.gradient_terms.step(channels, terms, dweight, dbias, partial, weight, saved, count),
+        ]
         if b.dx is None:
             return forward, [(WEIGHT, sums)]
-        dx, dx_rows = b.dx.array, np.stack([b.dx.row_starts, b.dy.row_starts, b.x.row_starts])
-
-        def data_gradient():
-            normalize.normalize_gradient(dx, dy, x, dx_rows, length, terms, period[0])
-
-        return forward, [(WEIGHT, sums), (DATA, data_gradient)]
+        dx, dx_rows = b.dx.array, np.stack([b.dx.row_starts, b.dy.row_starts, starts])
+        data = normalize.normalize_gradient.step(many, dx, dy, x, dx_rows, length, terms, period[0])
+        return forward, [(WEIGHT, sums), (DATA, [data])]

@@ -22,15 +22,9 @@ class Dropout(Layer):
     def bind(self, b: Binding):
         x, y, rate, key, samples = b.x.array, b.y.array, self.rate, b.key, b.samples
         rows, length = np.stack([b.y.row_starts, b.x.row_starts]), b.x.size[2] * b.x.channels
-
-        def forward():
-            elementwise.dropout(y, x, rows, length, rate, key, samples)
-
+        forward = [elementwise.dropout.step(len(y), y, x, rows, length, rate, key, samples)]
         if b.dx is None:
             return forward, []
         dx, dy, back_rows = b.dx.array, b.dy.array, np.stack([b.dx.row_starts, b.dy.row_starts])
-
-        def backward():
-            elementwise.dropout(dx, dy, back_rows, length, rate, key, samples)
-
-        return forward, [(DATA, backward)]
+        backward = elementwise.dropout.step(len(dx), dx, dy, back_rows, length, rate, key, samples)
+        return forward, [(DATA, [backward])]

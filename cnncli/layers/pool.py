@@ -18,7 +18,7 @@ class Pool(Layer):
     stride: PerAxis | None = None
     padding: Padding = "valid"
 
-    def _axes(self, shape):
+    def axes(self, shape):
         axes = window_axes(shape, self.size, self.size if self.stride is None else self.stride, 1, self.padding)
         for axis in axes:
             last = (axis.out - 1) * axis.stride - axis.before
@@ -27,15 +27,15 @@ class Pool(Layer):
         return axes
 
     def output_shape(self, shape):
-        return Shape(tuple(axis.out for axis in self._axes(shape)), shape.channels, shape.rank)
+        return Shape(tuple(axis.out for axis in self.axes(shape)), shape.channels, shape.rank)
 
     def window(self, shape):
-        axes = self._axes(shape)
+        axes = self.axes(shape)
         return tuple(axis.kernel for axis in axes), tuple(axis.stride for axis in axes)
 
     def _tables(self, b, source, results):
         """The windows' tables from a buffer to others, and their phases as an array."""
-        groups = [geometry.forward_groups(axis) for axis in self._axes(b.shape)]
+        groups = [geometry.forward_groups(axis) for axis in self.axes(b.shape)]
         layouts = [getattr(r, "layout", r) for r in results]
         tables = geometry.tables(groups, source.layout, layouts, (0, 0, 0))
         last = b.shape.channels - 1
@@ -58,21 +58,16 @@ class MaxPool(Pool):
         arg = b.arena.take((x.shape[0], packed.elements), np.int32)
         columns = geometry.columns(b.y.channels, 1, 0, 0, y.itemsize, widest=SINGLE)
         rows, taps, phases = self._tables(b, b.x, [b.y, packed])
-
-        def forward():
-            pool.max_pool(y, arg, x, rows, taps, phases, columns)
-
+        forward = [pool.max_pool.step(len(y), y, arg, x, rows, taps, phases, columns)]
         if b.dx is None:
             return forward, []
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
         # where windows overlap, or leave elements out, dx is cleared and added to
-        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self._axes(b.shape))
-
-        def backward():
-            pool.max_pool_gradient(dx, dy, arg, y, back_rows, back_taps, phases, columns, b.gated, not tiled)
-
-        return forward, [(DATA, backward)]
+        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self.axes(b.shape))
+        tables = back_rows, back_taps, phases, columns
+        backward = pool.max_pool_gradient.step(len(dx), dx, dy, arg, y, *tables, b.gated, not tiled)
+        return forward, [(DATA, [backward])]
 
 
 @register("avg_pool")
@@ -86,19 +81,13 @@ class AvgPool(Pool):
         rows, taps, phases = self._tables(b, b.x, [b.y])
         whole = math.prod(self.window(b.shape)[0])
         scales = (1 / np.where(self.count_padding, whole, phases[:, 3])).astype(x.dtype)
-
-        def forward():
-            pool.average_pool(y, x, rows, taps, phases, scales, channels)
-
+        forward = [pool.average_pool.step(len(y), y, x, rows, taps, phases, scales, channels)]
         if b.dx is None:
             return forward, []
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy])
-
-        def backward():
-            pool.average_pool_gradient(dx, dy, back_rows, back_taps, phases, scales, channels)
-
-        return forward, [(DATA, backward)]
+        backward = pool.average_pool_gradient.step(len(dx), dx, dy, back_rows, back_taps, phases, scales, channels)
+        return forward, [(DATA, [backward])]
 
 
 @register("global_avg_pool")

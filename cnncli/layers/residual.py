@@ -25,9 +25,11 @@ class Residual(Layer):
     def output_shape(self, shortcut, main):
         if (shortcut.size, shortcut.channels) != (main.size, main.channels):
             raise ValueError(f"its main layers end in {main}, its shortcut in {shortcut}: give it a projection")
+        if main.mixed != shortcut.mixed:  # element by element they would not be those that other frameworks add
+            raise ValueError("it adds a flattened image to what has another order: put a dense layer behind `flatten`")
         return main
 
     def bind(self, b: Binding):
         y, one, other = b.y, b.x, b.others[0]
         rows, length = np.stack([y.row_starts, one.row_starts, other.row_starts]), y.size[2] * y.channels
-        return lambda: elementwise.add(y.array, one.array, other.array, rows, length, b.relu), []
+        return [elementwise.add.step(len(y.array), y.array, one.array, other.array, rows, length, b.relu)], []

@@ -1,31 +1,37 @@
 """A plan: a network's buffers for one batch size, and the calls of a step, bound to them. A step allocates nothing."""
 
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from cnncli.kernels import elementwise
 from cnncli.kernels.buffer import Buffer
-from cnncli.layers.base import DATA, Binding, Call
+from cnncli.kernels.program import Program, Step
+from cnncli.layers.base import DATA, Binding
 from cnncli.layers.losses import bind_loss, bind_ranks
 from cnncli.network.schedule import Backward, Schedule, Slot
 from cnncli.network.stages import Stage
 
 
-class Step(NamedTuple):
-    """One call of a plan: the layer that makes it, and what it makes, such as "forward" or "weight gradient"."""
+class Part(NamedTuple):
+    """A part of a plan: the layer whose it is, what it makes, such as "forward" or "weight gradient", and its steps."""
 
     path: str
     part: str
-    call: Call
+    steps: list[Step]
+
+    def program(self) -> Program:
+        """The part alone, ready to run."""
+        return Program(self.steps)
 
 
 class Plan:
     """What to fill: `x`, the input's buffer, with `labels` and `samples`; what comes of it: `output` (N, classes).
 
     After `forward`, `losses` (N,) holds each sample's loss and `ranks` (N,) how many classes scored above the label.
-    `forward_calls` and `backward_calls` are what runs, in order. `arrays` is the memory, which plans of fewer images
+    `forward_parts` and `backward_parts` are what runs, in order. `arrays` is the memory, which plans of fewer images
     share.
     """
 
@@ -42,13 +48,15 @@ class Plan:
         self._layers = np.array([zlib.crc32(stage.path.encode()) for stage in self.stages], np.uint64)
         specification = network.specification
         smoothing = specification.train.label_smoothing if self.training else 0.0
-        self._loss = bind_loss(specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing)
-        self._ranks = bind_ranks(self.ranks, self.output, self.labels)
-        self._folds: list[Call] = []
+        loss = bind_loss(specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing)
+        ranks = bind_ranks(self.ranks, self.output, self.labels)
+        self._folds: list[Callable[[], None]] = []
         self._version = -1
-        self.forward_calls: list[Step] = []
-        self.backward_calls: list[Step] = []
+        self.forward_parts: list[Part] = []
+        self.backward_parts: list[Part] = []
         self._bind(schedule)
+        ahead, back = ([s for part in of for s in part.steps] for of in (self.forward_parts, self.backward_parts))
+        self._infer, self._measure, self._backward = Program(ahead), Program([loss, ranks]), Program(back)
 
     def _buffer(self, slot: Slot) -> Buffer:
         array = self.arrays[slot.root.array][: self.images]
@@ -60,20 +68,20 @@ class Plan:
             step = backward_of.get(stage.value)
             if step and step.clears:
                 own = self._gradients[stage.value], self._values[stage.value]
-                self.backward_calls.append(Step(stage.path, DATA, _relu_gradient(*own)))
+                self.backward_parts.append(Part(stage.path, DATA, _relu_gradient(*own)))
             for slot, adds in step.moves if step else ():
-                call = _move(self._buffer(slot), self._gradients[stage.value], adds)
-                self.backward_calls.append(Step(stage.path, DATA, call))
+                steps = _move(self._buffer(slot), self._gradients[stage.value], adds)
+                self.backward_parts.append(Part(stage.path, DATA, steps))
             if stage.view:
                 continue
             ahead, back = stage.layer.bind(self._binding(i, stage, step))
-            self.forward_calls.append(Step(stage.path, "forward", ahead))
-            self.backward_calls += [Step(stage.path, part, call) for part, call in back]
+            self.forward_parts.append(Part(stage.path, "forward", ahead))
+            self.backward_parts += [Part(stage.path, what, steps) for what, steps in back]
             for part in step.parts if step else ():
                 if part and part.through:
-                    call = _move(self._buffer(part.into), self._buffer(part.through), True)
-                    self.backward_calls.append(Step(stage.path, DATA, call))
-        self.forward_calls.reverse()
+                    steps = _move(self._buffer(part.into), self._buffer(part.through), True)
+                    self.backward_parts.append(Part(stage.path, DATA, steps))
+        self.forward_parts.reverse()
 
     def _binding(self, i: int, stage: Stage, step: Backward | None) -> Binding:
         names = stage.layer.parameters(stage.shape)
@@ -95,6 +103,7 @@ class Plan:
             key=self.keys[i],
             others=tuple(others),
             added=None if stage.added is None else self._values[stage.added],
+            pooled=stage.pooled is not None,
             relu=stage.relu,
             adds=part is not None and part.adds and not part.through,
             gated=part is not None and part.gated,
@@ -125,8 +134,7 @@ class Plan:
     def forward(self) -> None:
         """From x to output, losses and ranks."""
         self.infer()
-        self._loss()
-        self._ranks()
+        self._measure()
         if self.training:
             self._parameters.changed()  # running averages
 
@@ -136,17 +144,15 @@ class Plan:
             for fold in self._folds:
                 fold()
             self._version = self._parameters.version
-        for step in self.forward_calls:
-            step.call()
+        self._infer()
 
     def backward(self) -> None:
         """The gradients of the mean loss, into the network's parameters' gradients. After `forward`."""
-        for step in self.backward_calls:
-            step.call()
+        self._backward()
 
 
-def _move(into: Buffer, of: Buffer, adds: bool) -> Call:
-    """The call that copies a gradient, or adds it to another. They may differ in their borders, and one may be flat."""
+def _move(into: Buffer, of: Buffer, adds: bool) -> list[Step]:
+    """The step that copies a gradient, or adds it to another. They may differ in their borders, and one may be flat."""
     shaped = into if into.size != (1, 1, 1) else of
     length, many = shaped.size[2] * shaped.channels, shaped.size[0] * shaped.size[1]
     to, source = (
@@ -154,13 +160,13 @@ def _move(into: Buffer, of: Buffer, adds: bool) -> Call:
     )
     if adds:
         rows = np.stack([to, to, source])
-        return lambda: elementwise.add(into.array, into.array, of.array, rows, length, False)
+        return [elementwise.add.step(len(of.array), into.array, into.array, of.array, rows, length, False)]
     rows = np.stack([to, source])
-    return lambda: elementwise.copy_rows(into.array, of.array, rows, length)
+    return [elementwise.copy_rows.step(len(of.array), into.array, of.array, rows, length)]
 
 
-def _relu_gradient(gradient: Buffer, value: Buffer) -> Call:
-    """The call that clears a gradient in place where the fused relu's output is not positive."""
+def _relu_gradient(gradient: Buffer, value: Buffer) -> list[Step]:
+    """The step that clears a gradient in place where the fused relu's output is not positive."""
     rows = np.stack([gradient.row_starts, gradient.row_starts, value.row_starts])
     d, v, length = gradient.array, value.array, value.size[2] * value.channels
-    return lambda: elementwise.activate_gradient(d, d, v, rows, length, elementwise.RELU, 0.0)
+    return [elementwise.activate_gradient.step(len(d), d, d, v, rows, length, elementwise.RELU, 0.0)]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cnncli.kernels import optimizers as kernels
+from cnncli.kernels.program import Program
 
 
 class Optimizer:
@@ -11,20 +12,27 @@ class Optimizer:
     def __init__(self, options, parameters, arena):
         self.options, self.parameters, self.steps = options, parameters, 0
         self.slots = {name: arena.take(parameters.values.shape) for name in kernels.SLOTS[options.kind]}
+        self._rates = np.zeros(3)
+        self._update = Program([self._step()])
+
+    def _step(self):
+        o, p = self.options, self.parameters
+        arrays, decayed = (p.values, p.gradients, *self.slots.values(), self._rates), p.decayed
+        count = kernels.tasks(p.values.size)
+        if o.kind == "sgd":
+            return kernels.sgd.step(count, *arrays, o.momentum, o.nesterov, o.weight_decay, o.decoupled, decayed)
+        if o.kind == "rmsprop":
+            return kernels.rmsprop.step(count, *arrays, o.alpha, o.momentum, o.eps, o.weight_decay, decayed)
+        return kernels.adam.step(count, *arrays, *o.betas, o.eps, o.weight_decay, o.kind == "adamw", decayed)
 
     def update(self, lr: float) -> None:
         """Move every parameter by its gradient."""
-        self.parameters.changed()
         self.steps += 1
-        o, p, slots = self.options, self.parameters, self.slots.values()
-        arrays = (p.values, p.gradients, *slots)
-        if o.kind == "sgd":
-            kernels.sgd(*arrays, lr, o.momentum, o.nesterov, o.weight_decay, o.decoupled, p.decayed)
-        elif o.kind == "rmsprop":
-            kernels.rmsprop(*arrays, lr, o.alpha, o.momentum, o.eps, o.weight_decay, p.decayed)
-        else:
-            decoupled = o.kind == "adamw"
-            kernels.adam(*arrays, lr, *o.betas, o.eps, self.steps, o.weight_decay, decoupled, p.decayed)
+        self._rates[0] = lr
+        if self.options.kind in ("adam", "adamw"):
+            self._rates[1:] = kernels.corrections(self.options.betas, self.steps)
+        self._update()
+        self.parameters.changed()
 
     def save(self) -> dict[str, np.ndarray]:
         """The slots as tensors in the files' order, SLOT/PATH.weight."""

@@ -24,7 +24,12 @@ class Peer:
     tasks: tuple[str, ...]
 
 
-PEERS = {"torch": Peer("torch_peer.py", ("torch",), ("eager", "channels_last"), ("network", "convolution"))}
+PEERS = {
+    "torch": Peer("torch_peer.py", ("torch",), ("eager", "channels_last"), ("network", "convolution")),
+    "jax": Peer("jax_peer.py", ("jax",), ("NCHW", "NHWC"), ("network", "convolution")),
+    "onnxruntime": Peer("onnxruntime_peer.py", ("onnxruntime", "onnx"), ("",), ("network",)),
+    "openvino": Peer("openvino_peer.py", ("openvino", "onnx"), ("",), ("network",)),
+}
 FIND = "import importlib.util, sys; sys.exit(any(importlib.util.find_spec(n) is None for n in sys.argv[1:]))"
 
 
