@@ -1,5 +1,7 @@
 """A specification as plain data from which a peer builds the same network: each layer with its shapes and padding."""
 
+from collections.abc import Sequence
+
 from cnncli import spec
 from cnncli.layers import Layer, Shape
 from cnncli.layers.base import window_axes
@@ -7,35 +9,31 @@ from cnncli.layers.base import window_axes
 
 def program(specification: "spec.Specification") -> dict:
     """The whole network, its loss and its optimiser."""
-    train, shapes = specification.train, spec.shapes(specification)
+    train, nodes = specification.train, spec.nodes(specification)
     return {
-        "input": sizes(shapes[0]),
-        "classes": shapes[-1].channels,
-        "layers": [
-            described(entry.layer, shape) for entry, shape in zip(specification.layers, shapes[:-1], strict=True)
-        ],
+        "input": sizes(nodes[0].shape),
+        "classes": nodes[-1].output.channels,
+        "layers": listed(specification.layers, {node.path: node for node in nodes}),
         "loss": specification.loss,
         "label_smoothing": train.label_smoothing,
         "optimizer": {"kind": train.optimizer.kind, **train.optimizer.model_dump()},
     }
 
 
-def described(layer: Layer, shape: Shape) -> dict:
+def listed(entries: "Sequence[spec.Entry]", nodes: "dict[str, spec.Node]") -> list[dict]:
+    """Layers one after the other, each with the lists of layers that it holds, by name."""
+    return [
+        described(entry.layer, nodes[entry.path].shape, nodes[entry.path].output)
+        | {name: listed(inner, nodes) for name, inner in entry.inner.items()}
+        for entry in entries
+    ]
+
+
+def described(layer: Layer, shape: Shape, output: Shape) -> dict:
     """A layer's keys with defaults filled in, its input and output (channels first), its window axis by axis."""
-    found = {"kind": layer.kind, "input": sizes(shape), "output": sizes(layer.output_shape(shape))}
-    for name in type(layer).model_fields:
-        value = getattr(layer, name)
-        found[name] = chain(value, shape) if isinstance(value, tuple) else value
+    options = {name: getattr(layer, name) for name in type(layer).model_fields if name not in layer.inner()}
+    found = {"kind": layer.kind, "input": sizes(shape), "output": sizes(output), **options}
     return found | window(layer, shape) if hasattr(layer, "padding") else found
-
-
-def chain(layers: tuple[Layer, ...], shape: Shape) -> list[dict]:
-    """Layers one after the other, as a layer holds them that holds layers."""
-    found = []
-    for layer in layers:
-        found.append(described(layer, shape))
-        shape = layer.output_shape(shape)
-    return found
 
 
 def window(layer: Layer, shape: Shape) -> dict:

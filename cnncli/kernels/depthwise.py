@@ -7,14 +7,13 @@
 A run is pixels at equal distances that share their taps: what lies in the padding is not among them.
 """
 
-from numba import njit, prange
-
 from cnncli.kernels.depthwise_tile import sum_pixels, sum_taps
+from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import ACCUMULATE, ACCUMULATE_GATE, GATE
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def depthwise(y, x, w, bias, gate, runs, taps, columns, op, parts):
+@kernel
+def depthwise(first_task, last_task, y, x, w, bias, gate, runs, taps, columns, op, parts):
     """y = op(bias + sum over taps of x * w): forward, and with other taps the data gradient.
 
     y (N, Y), x (N, X), gate (N, G). runs (R, 9): first pixel and distance of pixels in x, in y and in gate, then
@@ -22,7 +21,7 @@ def depthwise(y, x, w, bias, gate, runs, taps, columns, op, parts):
     of each group of channels. `parts` cuts the runs of an image. One task owns its elements.
     """
     many, size, per_part = columns.shape[0], y.itemsize, (runs.shape[0] + parts - 1) // parts
-    for task in prange(y.shape[0] * many * parts):
+    for task in range(first_task, last_task):
         n, column, part = task // (many * parts), task // parts % many, task % parts
         first, channels = columns[column]
         x_image = x.ctypes.data + size * (n * x.shape[1] + first)
@@ -42,11 +41,12 @@ def depthwise(y, x, w, bias, gate, runs, taps, columns, op, parts):
             )
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def depthwise_gradient(dw, db, partial, x, dy, blocks, taps, columns, x_steps, dy_steps):
-    """dw = sum over images and pixels of x * dy, db = that of dy. dw (T, C), db (C,), x (N, X), dy (N, Y).
+@kernel
+def depthwise_gradient(first_task, last_task, dw, partial, x, dy, blocks, taps, columns, x_steps, dy_steps):
+    """partial[s] = sum of x * dy over the s-th chunk of blocks, and in its last row that of dy.
 
-    partial (S, T + 1, C): the s-th chunk of blocks, those of all images one after another; db is its last row. blocks
+    partial (S, T + 1, C), dw (T, C), which `add_taps` fills, x (N, X), dy (N, Y). Chunks are of the blocks of all
+    images one after another. blocks
     (B, 7) of an image: first pixel in x and in dy, rows, pixels of a row, first tap, taps, whether it counts in db.
     taps (2, T): the offset of each tap in x and in w. Steps: the distances of rows and of pixels. One task owns its
     elements.
@@ -54,7 +54,7 @@ def depthwise_gradient(dw, db, partial, x, dy, blocks, taps, columns, x_steps, d
     chunks, many, size, n_taps, width = partial.shape[0], columns.shape[0], dw.itemsize, dw.shape[0], dw.shape[1]
     total = x.shape[0] * blocks.shape[0]
     per_chunk = (total + chunks - 1) // chunks
-    for task in prange(chunks * many):
+    for task in range(first_task, last_task):
         chunk, column = task // many, task % many
         first, channels = columns[column]
         for t in range(n_taps + 1):
@@ -74,20 +74,25 @@ def depthwise_gradient(dw, db, partial, x, dy, blocks, taps, columns, x_steps, d
                 (rows, pixels),
                 channels,
             )
-    for t in prange(n_taps + 1):
-        own = dw[t] if t < n_taps else db
+
+
+@kernel
+def add_taps(first_tap, last_tap, dw, db, partial):
+    """dw, db = the sums of all chunks of `partial`, in their order. A task owns a tap; the last one is db."""
+    for t in range(first_tap, last_tap):
+        own = dw[t] if t < dw.shape[0] else db
         own[:] = partial[0, t]
-        for s in range(1, chunks):
+        for s in range(1, partial.shape[0]):
             more = partial[s, t]
-            for c in range(width):
+            for c in range(own.shape[0]):
                 own[c] += more[c]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def repeat_channels(wide, x, rows, pixels, channels):
+@kernel
+def repeat_channels(first_task, last_task, wide, x, rows, pixels, channels):
     """wide[p, c * M + m] = x[p, c] for each m < M. wide (N, P * C * M), x (N, X), rows (R,): where each row begins."""
     multiplier = wide.shape[1] // (rows.shape[0] * pixels * channels)
-    for n in prange(x.shape[0]):
+    for n in range(first_task, last_task):
         for row in range(rows.shape[0]):
             of = x[n, rows[row] : rows[row] + pixels * channels]
             start = row * pixels * channels * multiplier
@@ -97,15 +102,15 @@ def repeat_channels(wide, x, rows, pixels, channels):
                     to[i * multiplier + m] = of[i]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def add_repeated(x, gate, wide, rows, pixels, channels, op):
+@kernel
+def add_repeated(first_task, last_task, x, gate, wide, rows, pixels, channels, op):
     """x[p, c] (op)= sum over m of wide[p, c * M + m]: the gradient of `repeat_channels`.
 
     rows (2, R): where each row begins in x, in gate.
     """
     multiplier = wide.shape[1] // (rows.shape[1] * pixels * channels)
     adds, gated = op in (ACCUMULATE, ACCUMULATE_GATE), op in (GATE, ACCUMULATE_GATE)
-    for n in prange(x.shape[0]):
+    for n in range(first_task, last_task):
         for row in range(rows.shape[1]):
             to = x[n, rows[0, row] : rows[0, row] + pixels * channels]
             beside = gate[n, rows[1, row] : rows[1, row] + pixels * channels]

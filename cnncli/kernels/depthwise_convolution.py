@@ -34,12 +34,13 @@ class DepthwiseConvolution:
         return Buffer(take((len(x.array), math.prod(x.size) * self.out)), x.size, self.out, ((0, 0),) * 3)
 
     def plan_repeat(self, x: Buffer, take):
-        """What stands for x in forward and weight gradient, and the call that fills it. `take` gives the memory."""
+        """What stands for x in forward and weight gradient, and the steps that fill it. `take` gives the memory."""
         if self.multiplier == 1:
-            return x, lambda: None
+            return x, []
         wide = self._wide(x, take)
         rows, pixels = x.row_starts, x.size[2]
-        return wide, lambda: depthwise.repeat_channels(wide.array, x.array, rows, pixels, x.channels)
+        given = wide.array, x.array, rows, pixels, x.channels
+        return wide, [depthwise.repeat_channels.step(len(x.array), *given)]
 
     @property
     def _weight_strides(self):
@@ -47,11 +48,11 @@ class DepthwiseConvolution:
         return height * width * self.out, width * self.out, self.out
 
     def plan_forward(self, y: Buffer, x: Buffer, w, bias, op):
-        """y = op(convolution of x by w): the call. `op` is STORE or BIAS, which add `bias` alike, or BIAS_RELU."""
+        """y = op(convolution of x by w): the steps. `op` is STORE or BIAS, which add `bias` alike, or BIAS_RELU."""
         return self._bind(y, x, w, bias, y, [geometry.forward_groups(axis) for axis in self.axes], op)
 
     def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
-        """dx = op(transposed convolution of dy by w): the call, as `Convolution.plan_data_gradient` has it."""
+        """dx = op(transposed convolution of dy by w): the steps, as `Convolution.plan_data_gradient` has it."""
         groups = [geometry.backward_groups(axis) for axis in self.axes]
         nothing, gate = arena.take((self.out,)), gate or dx
         if self.multiplier == 1:
@@ -59,12 +60,8 @@ class DepthwiseConvolution:
         wide = self._wide(dx, arena.scratch)
         convolve = self._bind(wide, dy, w, nothing, wide, groups, STORE)
         rows, pixels = np.stack([dx.row_starts, gate.row_starts]), dx.size[2]
-
-        def data_gradient():
-            convolve()
-            depthwise.add_repeated(dx.array, gate.array, wide.array, rows, pixels, dx.channels, op)
-
-        return data_gradient
+        given = dx.array, gate.array, wide.array, rows, pixels, dx.channels, op
+        return [*convolve, depthwise.add_repeated.step(len(dx.array), *given)]
 
     def _bind(self, y, x, w, bias, gate, groups, op):
         tables = geometry.tables(groups, x.layout, [y.layout, gate.layout], self._weight_strides)
@@ -81,10 +78,11 @@ class DepthwiseConvolution:
                 check_bounds("x", x.array.shape[1], at[0], by[0], last)
                 check_bounds("w", w.size, by[1], last)
         arrays = y.array, x.array, w, bias, gate.array
-        return lambda: depthwise.depthwise(*arrays, runs, taps, columns, op, parts)
+        tasks = len(y.array) * len(columns) * parts
+        return [depthwise.depthwise.step(tasks, *arrays, runs, taps, columns, op, parts)]
 
     def plan_weight_gradient(self, dw, db, x: Buffer, dy: Buffer, arena: Arena):
-        """dw, db = sums over images and pixels of x * dy, of dy: the call."""
+        """dw, db = sums over images and pixels of x * dy, of dy: the steps."""
         columns, last = channel_groups(self.out, dw.itemsize), self.out - 1
         x_steps = tuple(axis.stride * step for axis, step in zip(self.axes[1:], x.layout.strides[1:], strict=True))
         dy_steps = dy.layout.strides[1:]
@@ -98,8 +96,12 @@ class DepthwiseConvolution:
                 check_bounds("dw", dw.size, offsets[1], last)
         chunks = min(x.array.shape[0] * len(blocks), -(-geometry.TASKS // len(columns)))
         partial = arena.scratch((chunks, self.weight_shape[0] + 1, self.out))
-        arrays = dw.reshape(self.weight_shape), db, partial, x.array, dy.array
-        return lambda: depthwise.depthwise_gradient(*arrays, blocks, taps, columns, x_steps, dy_steps)
+        of_taps = dw.reshape(self.weight_shape)
+        arrays, tables = (of_taps, partial, x.array, dy.array), (blocks, taps, columns)
+        return [
+            depthwise.depthwise_gradient.step(chunks * len(columns), *arrays, *tables, x_steps, dy_steps),
+            depthwise.add_taps.step(partial.shape[1], of_taps, db, partial),
+        ]
 
     def _blocks(self, x: Buffer, dy: Buffer, pixel_bytes: int):
         """Output pixels in rows that share their taps, in blocks, with up to MOST_TAPS of them; and the taps' offsets.

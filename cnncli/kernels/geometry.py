@@ -17,10 +17,10 @@ from cnncli.kernels.tile import LONG_RUNS, MOST_ROWS, NARROW, ROWS, RUN_ROWS, SI
 
 SLACK = 64  # bytes after every array that a tile may read and throw away: less than one vector
 TASKS = 32  # a kernel is cut into at least so many tasks where its shape allows it
-STRIP_TASKS = 16  # from so many strips on, the data gradient turns them one by one, a task each
-FEW_PIXELS = 256
+STRIP_TASKS = 16  # from so many strips on, the data gradient turns them one by one, a task each; not tuned
+FEW_PIXELS = 256  # not tuned: dense batches and the smallest maps
 JOINED_PIXELS = 4096  # of images that are joined: their tables, 24 bytes a pixel, stay small beside the pixels
-SPAN_PIXELS = 192  # of a call of the weight gradient's tile; 96 and 384 measured the same within 3 %
+SPAN_PIXELS = 192  # of a call of the weight gradient's tile; 96 took 0.92-1.04 of its time, 384 took 0.98-1.12
 BLOCK_COST = 4  # what a call of the tile costs, in rows of one vector (measured on LeNet's second convolution)
 
 
@@ -264,9 +264,8 @@ def order(x_bytes: int, w_bytes: int, images: int, strips: int, blocks: int) -> 
 def turns_strips(strips: int, pixels: int) -> bool:
     """Whether the data gradient turns each strip of weights where it is used, a task a strip.
 
-    Else all are turned first, to share the pixels of a strip among tasks; the other threads then fetch them from the
-    cache of the one that turned them, as long as they multiply with few pixels (dense 400 to 120, 64 samples: 67 us in
-    place of 20).
+    Else all are turned first, which shares the pixels of a strip among tasks, but writes and reads a copy that other
+    threads turned (dense 400 to 120, 64 samples: 67 us; turned in place and fetched ahead, 32).
     """
     return strips >= STRIP_TASKS or pixels <= FEW_PIXELS
 

@@ -1,13 +1,13 @@
 """The mean of each channel over all pixels, and its gradient: one pass over the image, a task an image."""
 
-from numba import njit, prange
+from cnncli.kernels.program import kernel
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def global_average(y, x, rows, pixels, scale):
+@kernel
+def global_average(first, last, y, x, rows, pixels, scale):
     """y = sum over pixels of x, times scale. y (N, C), x (N, X), rows (R,): where each row of `pixels` begins in x."""
     channels = y.shape[1]
-    for n in prange(y.shape[0]):
+    for n in range(first, last):
         to = y[n]
         to[:] = 0
         for row in range(rows.shape[0]):
@@ -20,11 +20,11 @@ def global_average(y, x, rows, pixels, scale):
             to[c] *= scale
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
-def global_average_gradient(dx, dy, gate, rows, pixels, scale, gated):
+@kernel
+def global_average_gradient(first, last, dx, dy, gate, rows, pixels, scale, gated):
     """dx = dy times scale at every pixel; if `gated`, only where `gate` > 0. rows (2, R) of dx and gate."""
     channels, zero = dy.shape[1], dx.dtype.type(0)
-    for n in prange(dx.shape[0]):
+    for n in range(first, last):
         of = dy[n]
         for row in range(rows.shape[1]):
             for p in range(pixels):

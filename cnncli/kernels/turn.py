@@ -5,6 +5,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from cnncli.kernels import geometry, strips
 from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import SINGLE, elements, lanes, tile, variant
 from cnncli.kernels.vectors import REALS, Vectors, at, integer
@@ -109,53 +110,73 @@ def turn_weights(first_task, last_task, turned, w, blocks, per_task, side):
             _turn(turned, w, blocks, block, end, 0, side)
 
 
+def plan(turned, w, shape):
+    """The step that turns weights of `shape`, as `strips.turned_blocks` takes it."""
+    blocks, flat = strips.turned_blocks(*shape), w.reshape(-1)
+    per_task = -(-len(blocks) // geometry.TASKS)
+    return turn_weights.step(-(-len(blocks) // per_task), turned, flat, blocks, per_task, SIDE[w.itemsize])
+
+
 @kernel
 def convolve_turning(
-    first_task, last_task, y, x, w, scratch, gate, rows, taps, blocks, columns, turns, strips, inner, op, side
+    first_task,
+    last_task,
+    thread,
+    y,
+    x,
+    w,
+    scratch,
+    gate,
+    rows,
+    taps,
+    blocks,
+    columns,
+    turns,
+    of_strips,
+    inner,
+    op,
+    side,
 ):
-    """`convolve` with turned weights, strip by strip: each is turned into the task's `scratch` and used from there.
+    """`convolve` with turned weights, strip by strip: each is turned into the thread's `scratch` and used from there.
 
-    strips (S, 4): first block of `turns`, their number, first block of columns, their number. Saves writing and
-    reading a turned copy of all weights. A task has a row of `scratch` and its share of the strips, and owns all
-    results of their channels.
+    of_strips (S, 4): first block of `turns`, their number, first block of columns, their number. Saves writing and
+    reading a turned copy of all weights; a task owns all results of a strip's channels.
     """
-    size, tasks = y.itemsize, scratch.shape[0]
+    size, turned = y.itemsize, scratch[thread]
     for task in range(first_task, last_task):
-        turned = scratch[task]
-        for strip in range(task, strips.shape[0], tasks):
-            turn, n_turns, column, n_columns = strips[strip]
-            origin = columns[column, 4]
-            for block in range(turn, turn + n_turns):
-                _turn(turned, w, turns, block, turn + n_turns, origin, side)
-            for n in range(y.shape[0]):
-                for own in range(column, column + n_columns):
-                    first, kind, tail, x_offset, w_offset, w_step, width = columns[own]
-                    for i in range(blocks.shape[0]):
-                        row, count, tap, n_taps, mode = blocks[i]
-                        tile(
-                            y,
-                            variant(kind, mode, count),
-                            (
-                                x.ctypes.data + size * (n * x.shape[1] + x_offset),
-                                rows.ctypes.data + 8 * row,
-                                taps.ctypes.data + 8 * tap,
-                                1,
-                            ),
-                            (
-                                turned.ctypes.data + size * (w_offset - origin),
-                                taps.ctypes.data + 8 * ((1 + width) * taps.shape[1] + tap),
-                                w_step,
-                            ),
-                            (n_taps, inner),
-                            (
-                                y.ctypes.data + size * (n * y.shape[1] + first),
-                                rows.ctypes.data + 8 * (rows.shape[1] + row),
-                                tail,
-                            ),
-                            (
-                                x.ctypes.data,
-                                gate.ctypes.data + size * (n * gate.shape[1] + first),
-                                rows.ctypes.data + 8 * (2 * rows.shape[1] + row),
-                                op,
-                            ),
-                        )
+        turn, n_turns, column, n_columns = of_strips[task]
+        origin = columns[column, 4]
+        for block in range(turn, turn + n_turns):
+            _turn(turned, w, turns, block, turn + n_turns, origin, side)
+        for n in range(y.shape[0]):
+            for own in range(column, column + n_columns):
+                first, kind, tail, x_offset, w_offset, w_step, width = columns[own]
+                for i in range(blocks.shape[0]):
+                    row, count, tap, n_taps, mode = blocks[i]
+                    tile(
+                        y,
+                        variant(kind, mode, count),
+                        (
+                            x.ctypes.data + size * (n * x.shape[1] + x_offset),
+                            rows.ctypes.data + 8 * row,
+                            taps.ctypes.data + 8 * tap,
+                            1,
+                        ),
+                        (
+                            turned.ctypes.data + size * (w_offset - origin),
+                            taps.ctypes.data + 8 * ((1 + width) * taps.shape[1] + tap),
+                            w_step,
+                        ),
+                        (n_taps, inner),
+                        (
+                            y.ctypes.data + size * (n * y.shape[1] + first),
+                            rows.ctypes.data + 8 * (rows.shape[1] + row),
+                            tail,
+                        ),
+                        (
+                            x.ctypes.data,
+                            gate.ctypes.data + size * (n * gate.shape[1] + first),
+                            rows.ctypes.data + 8 * (2 * rows.shape[1] + row),
+                            op,
+                        ),
+                    )

@@ -129,6 +129,7 @@ class Binding:
     relu: bool = False  # apply a relu to the output: asked only of layers that `fuse_relu`
     adds: bool = False  # dx holds another's part, to which it is added: asked only of layers that `accumulate`
     gated: bool = False  # dx is to be 0 where x is not positive: asked only of layers that `gate`
+    prepared: list[Step] | None = None  # in inference: takes the steps to run after each change of parameters
 
     def store_op(self) -> int:
         """What the register tile does with its sums when it makes y."""

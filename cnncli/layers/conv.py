@@ -1,6 +1,7 @@
 """Convolution in one to three dimensions: cross-correlation, as in every framework (Goodfellow et al. 2016, ch. 9)."""
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -45,13 +46,14 @@ class Conv(Layer):
     groups: Dimension = 1
     bias: bool = True
     init: Init = "he"
+    algorithm: Literal["auto", "direct", "winograd"] = "auto"
 
     def _convolution(self, shape: Shape) -> Convolution:
         for count, what in ((shape.channels, "input channels"), (self.filters, "filters")):
             if count % self.groups:
                 raise ValueError(f"its {count} {what} do not divide into {self.groups} groups")
         axes = window_axes(shape, self.kernel, self.stride, self.dilation, self.padding)
-        return Convolution(axes, shape.channels, self.filters, self.groups)
+        return Convolution(axes, shape.channels, self.filters, self.groups, self.algorithm)
 
     def output_shape(self, shape):
         return Shape(tuple(axis.out for axis in self._convolution(shape).axes), self.filters, shape.rank)
@@ -110,7 +112,7 @@ class Conv(Layer):
         bias = b.arena.take((self.filters,)) if bias is None else bias
         if b.pooled:
             return self._bind_pooled(b, weight, bias)
-        forward = convolution.plan_forward(b.y, b.x, weight, bias, b.store_op(), b.added)
+        forward = convolution.plan_forward(b.y, b.x, weight, bias, b.store_op(), b.added, b.arena, b.prepared)
         if b.dy is None:
             return forward, []
         calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], b.x, b.dy, b.arena))]

@@ -73,12 +73,7 @@ class DepthwiseConv(Layer):
         weight, bias = b.parameters["weight"], b.parameters.get("bias")
         bias = b.arena.take((convolution.out,)) if bias is None else bias
         x, repeat = convolution.plan_repeat(b.x, b.arena.scratch if b.dy is None else b.arena.take)
-        convolve = convolution.plan_forward(b.y, x, weight, bias, b.store_op())
-
-        def forward():
-            repeat()
-            convolve()
-
+        forward = repeat + convolution.plan_forward(b.y, x, weight, bias, b.store_op())
         if b.dy is None:
             return forward, []
         dbias = b.gradients["bias"] if self.bias else b.arena.take((convolution.out,))

@@ -107,15 +107,9 @@ class GlobalAvgPool(Layer):
     def bind(self, b: Binding):
         x, y, rows, pixels = b.x.array, b.y.array, b.x.row_starts, b.x.size[2]
         scale = x.dtype.type(1 / math.prod(b.x.size))
-
-        def forward():
-            global_pool.global_average(y, x, rows, pixels, scale)
-
+        forward = [global_pool.global_average.step(len(y), y, x, rows, pixels, scale)]
         if b.dx is None:
             return forward, []
         dx, dy, back_rows = b.dx.array, b.dy.array, np.stack([b.dx.row_starts, rows])
-
-        def backward():
-            global_pool.global_average_gradient(dx, dy, x, back_rows, pixels, scale, b.gated)
-
-        return forward, [(DATA, backward)]
+        given = dx, dy, x, back_rows, pixels, scale, b.gated
+        return forward, [(DATA, [global_pool.global_average_gradient.step(len(dx), *given)])]
