@@ -78,6 +78,18 @@ NETWORKS = {
         "conv: {filters: 8, stride: 2, padding: same}|relu|depthwise_conv|relu|conv: {filters: 20, kernel: 1}|relu|"
         "depthwise_conv: {multiplier: 2, stride: 2, padding: same}|relu|global_avg_pool|dense: 3",
     ),
+    "residual_of_depthwise": (
+        2,
+        [6, 6],
+        "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same, bias: false}, "
+        "batch_norm, relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|dense: 3",
+    ),
+    "residual_of_depthwise_alone": (
+        2,
+        [5, 5],
+        "conv: {filters: 4, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same}], "
+        "shortcut: [depthwise_conv: {padding: same, multiplier: 1}]}|flatten|dense: 3",
+    ),
     "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
     # batch normalisation at every place
     "norm": (2, [5, 5], f"{CONV}|batch_norm|relu|{CONV}|batch_norm|flatten|dense: 3"),
