@@ -19,13 +19,13 @@ from cnncli.network import Network
 from cnncli.training.optimizers import Optimizer
 
 STEPS = 20
-WITHOUT_CHANCE = {"vgg11": ["layers[23].dropout.rate=0", "layers[26].dropout.rate=0"]}
 
 
 def network(model: str, dtype) -> Network:
     """A model of the zoo, without dropout, to be trained by SGD with momentum 0.9."""
-    changes = ["train.optimizer={sgd: {momentum: 0.9}}", "train.label_smoothing=0", *WITHOUT_CHANCE.get(model, [])]
-    specification = spec.read(model, changes)
+    changes = ["train.optimizer={sgd: {momentum: 0.9}}", "train.label_smoothing=0"]
+    chances = [i for i, entry in enumerate(spec.read(model).layers) if entry.kind == "dropout"]
+    specification = spec.read(model, [*changes, *(f"layers[{i}].dropout.rate=0" for i in chances)])
     found = Network(specification, dtype)
     if dtype != np.float32:  # the same first values, to the last bit
         found.parameters.load(Network(specification).parameters.save())
