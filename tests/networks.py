@@ -72,6 +72,12 @@ NETWORKS = {
     # one pixel: flattened it has the same size, but not the border of a convolution's gradient
     "conv_to_one_pixel": (2, [4, 4], "conv: {filters: 6, kernel: 4}|relu|flatten|dense: 3"),
     "conv_to_classes": (2, [3, 3], "conv: {filters: 4}|flatten"),
+    "depthwise": (
+        3,
+        [9, 9],
+        "conv: {filters: 8, stride: 2, padding: same}|relu|depthwise_conv|relu|conv: {filters: 20, kernel: 1}|relu|"
+        "depthwise_conv: {multiplier: 2, stride: 2, padding: same}|relu|global_avg_pool|dense: 3",
+    ),
     "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
     # batch normalisation at every place
     "norm": (2, [5, 5], f"{CONV}|batch_norm|relu|{CONV}|batch_norm|flatten|dense: 3"),

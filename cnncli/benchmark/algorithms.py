@@ -12,6 +12,7 @@ import numpy as np
 from cnncli.benchmark import convolutions, programs
 from cnncli.benchmark.suites import Item
 from cnncli.kernels import sparse
+from cnncli.kernels.program import Program
 from cnncli.layers import Shape
 from cnncli.layers.conv import Conv
 
@@ -74,7 +75,7 @@ def matrix(item: Item, weights: np.ndarray) -> Matrix:
     columns = taps(item)
     values = np.broadcast_to(weights, columns.shape).reshape(-1)
     columns = columns.reshape(-1)
-    rows = item.layer.output_shape(item.shape).elements
+    rows = item.output.elements
     inside = columns >= 0
     counts = inside.reshape(rows, -1).sum(1)
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -88,7 +89,7 @@ def counts(item: Item) -> dict[str, tuple[int, int]]:
     entries of a matrix. A row of n numbers takes n multiplications and n - 1 additions.
     """
     layer, shape, images = item.layer, item.shape, item.batch
-    output = layer.output_shape(shape)
+    output = item.output
     weights = sum(math.prod(parameter.shape) for parameter in layer.parameters(shape).values())
     window = weights // layer.filters
     pixels = images * output.elements // layer.filters
@@ -119,7 +120,7 @@ def tasks(item: Item, integers: bool = False) -> tuple[dict, dict[str, np.ndarra
     found = {DIRECT: bound.tasks["forward"], IM2COL: im2col(item, x, weights, y[IM2COL])}
     if entries(item) <= MOST_ENTRIES:
         m = matrix(item, weights)
-        found[SPARSE] = lambda: sparse.multiply(y[SPARSE], x, m.starts, m.columns, m.values)
+        found[SPARSE] = Program([sparse.multiply(y[SPARSE], x, m.starts, m.columns, m.values)])
         if math.prod(m.shape) <= MOST_ENTRIES:
             transposed = m.dense().T
             found[DENSE] = lambda: np.matmul(x, transposed, out=y[DENSE])

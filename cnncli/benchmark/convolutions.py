@@ -7,7 +7,7 @@ import numpy as np
 
 from cnncli.kernels.buffer import Arena, Buffer, new_buffer
 from cnncli.kernels.program import Program
-from cnncli.layers import Shape
+from cnncli.layers import Layer, Shape
 from cnncli.layers.base import NO_BORDER, Binding
 from cnncli.layers.conv import Conv
 
@@ -53,15 +53,15 @@ def bound(layer: Conv, shape: Shape, images: int) -> Bound:
     return Bound(x, y, values, programs)
 
 
-def operations(layer, shape: Shape, images: int) -> int:
+def operations(layer: Layer, shape: Shape, images: int) -> int:
     """Multiplications and additions of a forward pass, or of either gradient, by the direct-convolution count."""
     return 2 * layer.multiply_adds(shape) * images
 
 
-def moved(layer, shape: Shape, images: int) -> int:
-    """The bytes of input, output and parameters, each once: what each part of the work has to read and to write.
+def moved(layer: Layer, shapes: tuple[Shape, ...], images: int) -> int:
+    """The bytes of inputs, output (`shapes`) and parameters, each once: what each part has to read and to write.
 
     Forward reads input and weights and writes the output; a gradient reads two of the three and writes the third.
     """
-    weights = sum(math.prod(parameter.shape) for parameter in layer.parameters(shape).values())
-    return FLOAT * (images * (shape.elements + layer.output_shape(shape).elements) + weights)
+    weights = sum(math.prod(parameter.shape) for parameter in layer.parameters(shapes[0]).values())
+    return FLOAT * (images * sum(shape.elements for shape in shapes) + weights)

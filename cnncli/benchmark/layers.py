@@ -23,7 +23,7 @@ def rows(plan: Plan) -> list[dict]:
             "kind": stage.layer.kind,
             "output": str(stage.output),
             "operations": convolutions.operations(stage.layer, stage.shape, plan.images),
-            "bytes": convolutions.moved(stage.layer, stage.shape, plan.images),
+            "bytes": convolutions.moved(stage.layer, (*stage.node.shapes, stage.output), plan.images),
         }
         for stage in plan.stages
     ]

@@ -55,12 +55,14 @@ def machine(options: Options, threads: int) -> dict:
 def network(specification: "spec.Specification", batch: int, threads: int, by_layer: bool, options: Options) -> dict:
     """One network, trained and run with one number of threads."""
     limits = machine(options, threads)
+    starts = _starts(specification, batch, threads, options)
     with contestants(options, threads) as found:
         known = {}
         for worker in found:
             options.tell(f"first step, {worker.label}")
             known[worker.label] = worker.make("network", **_request(worker, specification, batch, threads, by_layer))
         _same_size(known)
+        starts["cnncli"] = _start(found[0], known["cnncli"])
         share = options.seconds / options.rounds / len(TASKS)
         times = rounds.alternate(found, TASKS, options.rounds, share, options.tell)
         result = {
@@ -68,11 +70,12 @@ def network(specification: "spec.Specification", batch: int, threads: int, by_la
             "batch": batch,
             "threads": threads,
             **_speeds(times["cnncli"], batch),
-            **_known(found[0], known["cnncli"]),
+            **starts["cnncli"],
+            "idle_cpu_seconds": round(found[0].idle_seconds, 3),
             "compile_seconds": round(known["cnncli"]["compile_seconds"], 3),
             "rounds": options.rounds,
             "machine": limits,
-            "peers": [_peer(name, found, known, times, batch) for name in options.peers],
+            "peers": [_peer(name, found, starts, times, batch) for name in options.peers],
             "layers": _layers(found[0], known["cnncli"], limits, options) if by_layer else None,
         }
     return result
@@ -106,23 +109,38 @@ def _speeds(times: dict[str, list[float]], batch: int) -> dict:
     return {**found, "spread": spread}
 
 
-def _known(worker: Worker, known: dict) -> dict:
+def _starts(specification, batch, threads, options) -> dict[str, dict]:
+    """How each peer starts and what memory it takes, as its users run it: before those that keep freed memory."""
+    found = {}
+    for name, python in options.peers.items():
+        for mode in PEERS[name].modes:
+            with workers.peer(name, mode, python, threads, keeps=False) as worker:
+                options.tell(f"first step, {worker.label}")
+                known = worker.make("network", **_request(worker, specification, batch, threads, False))
+                found[worker.label] = _start(worker, known)
+    return found
+
+
+def _start(worker: Worker, known: dict) -> dict:
+    """What is None is of training, which the worker does not do."""
+    first, peak = known.get("first_step_seconds"), known.get("peak_rss_mib")
     return {
         "start_seconds": round(worker.start_seconds, 3),
-        "first_step_seconds": round(known["first_step_seconds"], 3) if "first_step_seconds" in known else None,
-        "peak_rss_mib": round(known["peak_rss_mib"]) if "peak_rss_mib" in known else None,
-        "idle_cpu_seconds": round(worker.idle_seconds, 3),
+        "first_step_seconds": first and round(first, 3),
+        "peak_rss_mib": peak and round(peak),
     }
 
 
-def _peer(name, found, known, times, batch) -> dict:
+def _peer(name, found, starts, times, batch) -> dict:
     """A peer's modes, and for each task the best of them beside cnncli."""
     modes = [worker for worker in found[1:] if worker.name == name]
     return {
         "name": name,
         "version": modes[0].version,
         "modes": {
-            worker.mode: {**_speeds(times[worker.label], batch), **_known(worker, known[worker.label])}
+            worker.mode: _speeds(times[worker.label], batch)
+            | starts[worker.label]
+            | {"idle_cpu_seconds": round(worker.idle_seconds, 3)}
             for worker in modes
         },
         **{task: rounds.compared(times, modes, task) for task in TASKS},

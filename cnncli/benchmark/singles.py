@@ -37,14 +37,14 @@ def suite(name: str, items: list[Item], threads: int, options: Options) -> dict:
 def _item_request(worker, item, threads):
     if worker.label == "cnncli":
         return {"threads": threads, "batch": item.batch, "item": item.name}
-    return {"threads": threads, "batch": item.batch, "layer": programs.described(item.layer, item.shape)}
+    return {"threads": threads, "batch": item.batch, "layer": programs.described(item.layer, item.shape, item.output)}
 
 
 def _item_row(item, tasks, times, found, limits, options) -> dict:
     row = {
         "name": item.name,
         "operations": convolutions.operations(item.layer, item.shape, item.batch),
-        "bytes": convolutions.moved(item.layer, item.shape, item.batch),
+        "bytes": convolutions.moved(item.layer, (item.shape, item.output), item.batch),
     }
     row["least_ms"] = least_ms(row, limits)
     for part in tasks:
@@ -68,6 +68,6 @@ def by_algorithm(item: Item, threads: int, options: Options) -> dict:
                 {"algorithm": name, "stored_floats": stored, "operations": operations, **rounds.timing(times.get(name))}
                 for name, (stored, operations) in algorithms.counts(item).items()
             ]
-            shapes = {"input": str(item.shape), "output": str(item.layer.output_shape(item.shape))}
+            shapes = {"input": str(item.shape), "output": str(item.output)}
             found.append({"name": item.name, **shapes, "batch": item.batch, "algorithms": rows})
     return {"threads": threads, "rounds": options.rounds, "convolutions": found}

@@ -47,6 +47,10 @@ class Item:
     batch: int
 
     @property
+    def output(self) -> Shape:
+        return self.layer.output_shape(self.shape)
+
+    @property
     def first(self) -> bool:
         return self.shape.channels <= 3
 
@@ -57,7 +61,8 @@ def suite(name: str, batch: int | None = None) -> list[Item]:
     return [parse(part.strip(), batch or usual) for part in text.split(",")]
 
 
-PATTERN = re.compile(r"(\d+)x(\d+)>(\d+) (\d+)(?:/(\d+))?( p0)?( dw)?")
+NUMBER = r"([1-9]\d{0,3})"
+PATTERN = re.compile(rf"{NUMBER}x{NUMBER}>{NUMBER} {NUMBER}(?:/{NUMBER})?( p0)?( dw)?")
 
 
 def parse(text: str, batch: int) -> Item:

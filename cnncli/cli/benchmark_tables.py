@@ -11,6 +11,12 @@ LEAST = (
 )
 
 
+ALGORITHMS = """
+stored floats: the weights, the windows that im2col makes of the input, the entries of a matrix (a sparse one holds as
+many column numbers besides). operations: multiplications, and one addition fewer for each output. A matrix without a
+time is too large to be built. Edge detection: Goodfellow, Bengio and Courville 2016, figure 9.6."""
+
+
 def print_machine(limits: dict) -> None:
     """What the machine can do."""
     bits, size = limits["vector_bits"], limits["bandwidth_bytes"] / 2**20
@@ -111,7 +117,7 @@ def print_suites(results: list[dict]) -> None:
         click.echo(f"{result['suite']}, batch {result['batch']}, {result['rounds']} rounds")
         print_machine(result["machine"])
         peers = "".join(f"; {name}: {name} {version}'s time over ours" for name, version in result["peers"].items())
-        click.echo(f"{SPEEDS}{peers}.\n{LEAST}.\n")
+        click.echo(f"{SPEEDS}{peers}.\n{LEAST}.\nOf a first layer nobody needs the data gradient.\n")
         heads, rows = ["convolution", "MFLOP", "MB", "least ms"], []
         for part in PARTS.values():
             heads += [f"{part} ms", "GFLOP/s", "peak", *result["peers"]]
@@ -150,12 +156,7 @@ def print_algorithms(results: list[dict]) -> None:
             ]
             heads = ["", "stored floats", "operations", "ms", "quartiles"]
             options.print_table(heads, rows, right=(1, 2, 3, 4))
-    click.echo(
-        "\nstored floats: the weights, the windows that im2col makes of the input, the entries of a matrix (a sparse one\n"
-        "holds as many column numbers besides). operations: multiplications, and one addition fewer for each output. "
-        "A matrix without\na time is too large to be built. Edge detection: Goodfellow, Bengio and Courville 2016, "
-        "figure 9.6."
-    )
+    click.echo(ALGORITHMS)
 
 
 def _time(row):

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from pathlib import Path
 
 import click
 
@@ -42,6 +41,7 @@ def command(as_json):
 
 def _collect() -> dict:
     from cnncli import kernels
+    from cnncli.benchmark import machine
     from cnncli.datasets import data_home
     from cnncli.kernels.vectors import HOST
 
@@ -51,7 +51,7 @@ def _collect() -> dict:
         "python": platform.python_version(),
         **kernels.versions(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": machine.processor(),
         "cores": os.cpu_count(),
         "usable_cores": usable,
         "vector_bytes": HOST.bytes,
@@ -62,13 +62,3 @@ def _collect() -> dict:
         "cache": str(kernels.CACHE),
         "data": str(data_home()),
     }
-
-
-def _processor() -> str:
-    """The processor's name: Linux alone does not tell it to `platform`."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -6,7 +6,7 @@ latency of four or five need ten. `triad` is McCalpin's STREAM kernel of that na
 
 import numpy as np
 from numba import njit, prange, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
@@ -47,9 +47,20 @@ def _multiply_add_loop(context, turns, factor, start, address):
     return types.void(types.intp, types.float32, types.float32, types.intp), codegen
 
 
-@njit(cache=True, error_model="numpy")
-def _multiply_adds(turns, factor, start, address):
-    _multiply_add_loop(turns, factor, start, address)
+def _turns(sums, turns, factor, start):
+    """The loop in NumPy, for one thread."""
+    values = start * np.arange(ACCUMULATORS, dtype=sums.dtype)
+    for _ in range(turns):
+        values = values * factor + start
+    sums[:] = np.repeat(values, LANES)
+
+
+@overload(_turns)
+def _compiled_turns(sums, turns, factor, start):
+    def implementation(sums, turns, factor, start):
+        _multiply_add_loop(turns, factor, start, sums.ctypes.data)
+
+    return implementation
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -59,7 +70,7 @@ def multiply_adds(sums, turns, factor, start):
     `sums` is (threads, ACCUMULATORS * LANES) float32 and takes the results, so that nothing is left out.
     """
     for thread in prange(sums.shape[0]):
-        _multiply_adds(turns, np.float32(factor), np.float32(start), sums[thread].ctypes.data)
+        _turns(sums[thread], turns, np.float32(factor), np.float32(start))
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})

@@ -1,4 +1,4 @@
-"""train, eval, predict, gradcheck and benchmark: the whole way of a user, and the mistakes on it."""
+"""train, eval, predict and gradcheck: the whole way of a user, and the mistakes on it."""
 
 import json
 import signal
@@ -153,19 +153,6 @@ def test_gradcheck_fails_on_a_wrong_gradient(run, files, monkeypatch):
     ended = run("gradcheck", "--model", "small.yaml", "--samples", 10)
     assert ended.code == 1
     assert [line.split()[0] for line in ended.out.splitlines() if "WRONG" in line] == ["4_dense.bias"]
-
-
-def test_benchmark_measures(run, files):
-    results = json.loads(
-        run("benchmark", "--model", "small.yaml", "--seconds", 0.2, "--threads", "1,2", "--layers", "--json").out
-    )
-    first, second = results["results"]
-    assert (first["threads"], second["threads"], first["batch"]) == (1, 2, 50)
-    assert [row["layer"] for row in first["layers"]] == ["0_conv", "2_max_pool", "4_dense"]
-    for key in ("train_ms", "train_images_s", "infer_ms", "infer_images_s", "peak_rss_mib"):
-        assert first[key] > 0
-    text = run("benchmark", "--model", "small.yaml", "--seconds", 0.1, "--batch-size", 3).out
-    assert text.startswith("small, batch 3\n")
 
 
 MISTAKES = [

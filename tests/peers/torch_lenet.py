@@ -28,7 +28,7 @@ def lenet() -> nn.Module:
 
 
 def best_ms(call, seconds: float) -> float:
-    """As cnncli.training.benchmark.best_ms: the best of repeats of 50 ms."""
+    """The best of repeats of 50 ms."""
     for _ in range(3):
         call()
     start = time.perf_counter()

@@ -104,7 +104,7 @@ def batch_norm(layer):
         if key is None:  # inference: averages of 0 and 1
             return x * scale + shift
         mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
-        return (x - mean) * (lax.rsqrt(variance + 1e-5) * scale) + shift
+        return (x - mean) * (lax.rsqrt(variance + layer["eps"]) * scale) + shift
 
     return {"weight": jnp.ones(channels), "bias": jnp.zeros(channels)}, apply
 

@@ -61,7 +61,8 @@ def global_avg_pool(graph, layer, x):
 def batch_norm(graph, layer, x):
     channels = layer["input"][0]
     moments = [graph.fixed(np.full(channels, value, np.float32)) for value in (0, 1)]
-    return graph.node("BatchNormalization", [x, graph.learned(channels), graph.learned(channels), *moments])
+    inputs = [x, graph.learned(channels), graph.learned(channels), *moments]
+    return graph.node("BatchNormalization", inputs, epsilon=layer["eps"])
 
 
 def residual(graph, layer, x):
