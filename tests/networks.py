@@ -82,7 +82,8 @@ NETWORKS = {
         2,
         [6, 6],
         "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same, bias: false}, "
-        "batch_norm, relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|dense: 3",
+        "batch_norm, relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|"
+        "dense: 3",
     ),
     "residual_of_depthwise_alone": (
         2,

@@ -13,6 +13,7 @@ from cnncli.kernels import set_threads, transforms, winograd
 from cnncli.kernels.buffer import new_buffer
 from cnncli.kernels.convolution import ACCUMULATE, ACCUMULATE_GATE, ADD, ADD_RELU, BIAS, BIAS_RELU, GATE, STORE
 from cnncli.kernels.geometry import Axis
+from cnncli.kernels.program import Program
 from cnncli.network import Network
 
 OPTIONS = {"algorithm": "winograd"}
@@ -107,21 +108,22 @@ class Drawn:
     def forward(self, op, other=None, prepared=None):
         bound, bias = self.bound, self.bias.astype(self.dtype)
         weight = bound.values["weight"]
-        call = self.convolution.plan_forward(bound.y, bound.x, weight, bias, op, other, bound.arena, prepared)
+        steps = self.convolution.plan_forward(bound.y, bound.x, weight, bias, op, other, bound.arena, prepared)
         bound.arena.poison()
         for prepare in prepared or ():
-            prepare()
+            Program([prepare])()
             bound.arena.poison()
-        call()
+        Program(steps)()
         assert bound.is_clean()
         return from_buffer(bound.y, bound.output)
 
     def backward(self, op, before, gate):
         bound = self.bound
-        call = self.convolution.plan_data_gradient(bound.dx, bound.dy, bound.values["weight"], bound.arena, op, gate)
+        arguments = bound.dx, bound.dy, bound.values["weight"], bound.arena
+        steps = self.convolution.plan_data_gradient(*arguments, op, gate)
         to_buffer(bound.dx, bound.shape, before)
         bound.arena.poison()
-        call()
+        Program(steps)()
         assert bound.is_clean()
         return from_buffer(bound.dx, bound.shape)
 
@@ -199,7 +201,7 @@ def test_pixels_outside_the_image_are_not_read():
     drawn.bound.x.interior[...] = inside
     bias = drawn.bias.astype(np.float32)
     arguments = drawn.bound.y, drawn.bound.x, drawn.bound.values["weight"], bias, BIAS
-    drawn.convolution.plan_forward(*arguments, arena=drawn.bound.arena)()
+    Program(drawn.convolution.plan_forward(*arguments, arena=drawn.bound.arena))()
     np.testing.assert_array_equal(from_buffer(drawn.bound.y, drawn.bound.output), wanted)
 
 
