@@ -81,15 +81,14 @@ NETWORKS = {
     "residual_of_depthwise": (
         2,
         [6, 6],
-        "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same, bias: false}, "
-        "batch_norm, relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|"
-        "dense: 3",
+        "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: 1, bias: false}, batch_norm, "
+        "relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|dense: 3",
     ),
     "residual_of_depthwise_alone": (
         2,
         [5, 5],
         "conv: {filters: 4, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same}], "
-        "shortcut: [depthwise_conv: {padding: same, multiplier: 1}]}|flatten|dense: 3",
+        "shortcut: [depthwise_conv: {padding: same, kernel: 5}]}|flatten|dense: 3",
     ),
     "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
     # the first convolution can pool what it makes

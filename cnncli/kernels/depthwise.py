@@ -46,10 +46,9 @@ def depthwise_gradient(first_task, last_task, dw, partial, x, dy, blocks, taps, 
     """partial[s] = sum of x * dy over the s-th chunk of blocks, and in its last row that of dy.
 
     partial (S, T + 1, C), dw (T, C), which `add_taps` fills, x (N, X), dy (N, Y). Chunks are of the blocks of all
-    images one after another. blocks
-    (B, 7) of an image: first pixel in x and in dy, rows, pixels of a row, first tap, taps, whether it counts in db.
-    taps (2, T): the offset of each tap in x and in w. Steps: the distances of rows and of pixels. One task owns its
-    elements.
+    images one after another. blocks (B, 7) of an image: first pixel in x and in dy, rows, pixels of a row, first tap,
+    taps, whether it counts in db. taps (2, T): the offset of each tap in x and in w. Steps: the distances of rows and
+    of pixels. One task owns its elements.
     """
     chunks, many, size, n_taps, width = partial.shape[0], columns.shape[0], dw.itemsize, dw.shape[0], dw.shape[1]
     total = x.shape[0] * blocks.shape[0]
