@@ -163,8 +163,41 @@ POOL = [
     (2, (3, 4, 4), [3, 2, 2], {"stride": [1, 2, 1], "padding": [1, 0, 1]}),
 ]
 
+# channels, axes, options
+DEPTHWISE = [
+    (1, (5, 5), {}),
+    (3, (6, 7), {"padding": "same"}),
+    (7, (9, 9), {"kernel": 5, "padding": "same", "stride": 2}),
+    (8, (1, 1), {"padding": 1}),
+    (15, (7, 7), {"padding": "same"}),
+    (16, (14, 14), {"padding": "same"}),
+    (17, (9, 8), {"stride": 2, "padding": "same"}),
+    (32, (7, 7), {"stride": 2, "padding": 1}),
+    (33, (8, 12), {"padding": 1, "bias": False}),
+    (48, (5, 19), {"kernel": [3, 1], "padding": [1, 0]}),
+    (64, (4, 5), {"kernel": 1}),
+    (130, (3, 3), {"padding": "same"}),
+    (272, (2, 3), {"kernel": 2}),
+    (6, (9, 9), {"kernel": 7, "padding": "same"}),
+    (20, (8, 8), {"dilation": 2, "padding": "same"}),
+    (5, (10, 11), {"dilation": [2, 1], "stride": [1, 2], "padding": "full"}),
+    (9, (11, 8), {"kernel": 2, "stride": [4, 3]}),
+    (4, (4, 4), {"kernel": 2, "padding": [[3, 0], [0, 4]]}),
+    (18, (9, 9), {"dilation": 2, "stride": 2, "padding": 3}),
+    (1, (5, 6), {"multiplier": 4, "padding": "same"}),
+    (5, (6, 7), {"multiplier": 3, "padding": "same"}),
+    (12, (7, 7), {"multiplier": 2, "stride": 2, "padding": 1, "bias": False}),
+    (3, (28,), {"kernel": 5}),
+    (16, (17,), {"kernel": 3, "dilation": 4, "padding": [[8, 0]]}),
+    (6, (9,), {"multiplier": 2, "stride": 3, "padding": 1}),
+    (4, (4, 5, 6), {"padding": "same"}),
+    (16, (3, 4, 4), {"kernel": [1, 2, 3], "stride": [1, 2, 1], "padding": "same"}),
+    (3, (3, 4, 4), {"multiplier": 2, "kernel": [2, 3, 2], "dilation": [2, 1, 1], "padding": [1, [0, 1], 1]}),
+]
+
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
+GLOBAL_POOL = [(6, (5, 7)), (16, (4, 4)), (1, (8,)), (33, (1, 1)), (5, (2, 4, 2)), (3, (2, 3, 2))]
 # with channels that do not divide a segment of the kernel's, more than one, rows of many segments, many images
 NORM = [(33, (2, 40), 1), (48, (1, 23), 2), (600, (2,), 3), (3, (40,), 1), (4, (2, 2), 70), (1, (1, 1), 1), (9, (), 1)]
 
@@ -174,12 +207,16 @@ DENSE += [(300, 16, 1), (31, 15, 4), (32, 17, 6)]
 
 CASES = [
     *CONV,
+    *(Case("depthwise_conv", channels, axes, options) for channels, axes, options in DEPTHWISE),
+    Case("depthwise_conv", 16, (3, 3), {"padding": "same"}, 40),
+    Case("depthwise_conv", 40, (12, 12), {"padding": "same"}, 1),
     *(pool("max_pool", channels, axes, size, **options) for channels, axes, size, options in POOL),
     *(pool("avg_pool", channels, axes, size, **options) for channels, axes, size, options in POOL),
     *(
         pool("avg_pool", channels, axes, size, count_padding=True, **options)
         for channels, axes, size, options in POOL[3:11]
     ),
+    *(Case("global_avg_pool", channels, axes, {}, 3) for channels, axes in GLOBAL_POOL),
     *(Case("dense", c_in, (), {"units": units}, images) for c_in, units, images in DENSE),
     Case("dense", 20, (), {"units": 5, "bias": False}, 7),
     *(Case("flatten", channels, axes, {}, 3) for channels, axes in MAPS),
@@ -217,7 +254,7 @@ def window_options(case, size):
 
 def define_conv(case, x, parameters):
     _, stride, dilation, padding = window_options(case, "kernel")
-    groups = case.options.get("groups", 1)
+    groups = case.channels if case.kind == "depthwise_conv" else case.options.get("groups", 1)
     w = parameters["weight"]
 
     def backward(dy):
@@ -246,6 +283,11 @@ def define_avg_pool(case, x, parameters):
     counted = case.options.get("count_padding", False)
     y = naive.average_pool(x, size, stride, padding, counted)
     return y, lambda dy: (naive.average_pool_gradient(dy, x, size, stride, padding, counted), {})
+
+
+def define_global_avg_pool(case, x, parameters):
+    pixels = tuple(range(2, x.ndim))
+    return x.mean(pixels), lambda dy: (x * 0 + np.expand_dims(dy, pixels) / math.prod(case.axes), {})
 
 
 def define_flatten(case, x, parameters):
@@ -277,9 +319,11 @@ def define_dropout(case, x, parameters):
 # kind -> (case, x, parameters) -> (y, backward), backward(dy) -> (dx, gradients), all in the order of files
 DEFINITIONS = {
     "conv": define_conv,
+    "depthwise_conv": define_conv,
     "dense": define_dense,
     "max_pool": define_max_pool,
     "avg_pool": define_avg_pool,
+    "global_avg_pool": define_global_avg_pool,
     "flatten": define_flatten,
     "batch_norm": define_batch_norm,
     "dropout": define_dropout,
@@ -297,6 +341,8 @@ def is_exact(case) -> bool:
         return power_of_two(case.options.get("alpha", 0.01))
     if case.kind == "dropout":
         return power_of_two(1 - case.options.get("rate", 0.5))
+    if case.kind == "global_avg_pool":
+        return power_of_two(math.prod(case.axes))
     if case.kind == "avg_pool":
         size, stride, _, padding = window_options(case, "size")
         share = naive.average_pool(np.ones((1, 1, *case.axes)), size, stride, padding, count_padding=True)
@@ -304,4 +350,4 @@ def is_exact(case) -> bool:
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )
         return all(map(power_of_two, counts))
-    return case.kind in ("conv", "dense", "max_pool", "flatten", "relu")
+    return case.kind in ("conv", "depthwise_conv", "dense", "max_pool", "flatten", "relu")

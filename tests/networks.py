@@ -6,6 +6,7 @@ from cnncli import spec
 from cnncli.network import Network
 
 CONV, CONV3 = "conv: {filters: 4, padding: same}", "conv: {filters: 3, padding: same}"
+HALF = "conv: {filters: 6, stride: 2, padding: 1, bias: false}, batch_norm"
 BLOCK = f"{CONV}, batch_norm, relu, {CONV}, batch_norm"
 
 # name -> (input channels, input size, layers in YAML)
@@ -71,6 +72,12 @@ NETWORKS = {
     # one pixel: flattened it has the same size, but not the border of a convolution's gradient
     "conv_to_one_pixel": (2, [4, 4], "conv: {filters: 6, kernel: 4}|relu|flatten|dense: 3"),
     "conv_to_classes": (2, [3, 3], "conv: {filters: 4}|flatten"),
+    "depthwise": (
+        3,
+        [9, 9],
+        "conv: {filters: 8, stride: 2, padding: same}|relu|depthwise_conv|relu|conv: {filters: 20, kernel: 1}|relu|"
+        "depthwise_conv: {multiplier: 2, stride: 2, padding: same}|relu|global_avg_pool|dense: 3",
+    ),
     "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
     # batch normalisation at every place
     "norm": (2, [5, 5], f"{CONV}|batch_norm|relu|{CONV}|batch_norm|flatten|dense: 3"),
@@ -146,6 +153,12 @@ NETWORKS = {
     ),
     "residual_of_dropout": (2, [4, 4], f"{CONV}|relu|residual: {{main: [dropout: 0.4]}}|{CONV}|flatten|dense: 3"),
     "residual_of_nothing": (2, [4, 4], f"{CONV}|relu|residual: {{main: [dropout: 0]}}|{CONV}|flatten|dense: 3"),
+    "residual_of_view": (  # the relu's output is read as it is, too: the gradient of its view is not all of its own
+        2,
+        [4, 4],
+        f"{CONV}|relu|residual: {{main: [dropout: 0, {CONV}]}}|relu|residual: {{main: [dropout: 0, "
+        f"max_pool: {{size: 3, stride: 1, padding: 1}}]}}|flatten|dense: 3",
+    ),
     "residual_of_max_pool": (
         2,
         [4, 5],
@@ -171,7 +184,8 @@ NETWORKS = {
     "residual_read_flat_and_not": (
         3,
         [3, 3],
-        f"{CONV}|relu|residual: {{main: [{CONV}, relu, flatten, dense: 5], shortcut: [flatten, dense: 5]}}|relu|dense: 3",
+        f"{CONV}|relu|residual: {{main: [{CONV}, relu, flatten, dense: 5], shortcut: [flatten, dense: 5]}}|relu|"
+        "dense: 3",
     ),
     "residual_of_dense": (
         2,
@@ -194,16 +208,15 @@ NETWORKS = {
     "residual_norm": (
         2,
         [5, 5],
-        f"{CONV}|batch_norm|relu|residual: {{main: [{BLOCK}]}}|relu|residual: {{main: [{BLOCK}]}}|relu|residual: {{main:"
-        " [conv: {filters: 6, stride: 2, padding: 1, bias: false}, batch_norm, relu, conv: {filters: 6, padding: 1}, "
-        "batch_norm], shortcut: [conv: {filters: 6, kernel: 1, stride: 2, bias: false}, batch_norm]}|relu|flatten|"
-        "dense: 3",
+        f"{CONV}|batch_norm|relu|residual: {{main: [{BLOCK}]}}|relu|residual: {{main: [{BLOCK}]}}|relu|"
+        f"residual: {{main: [{HALF}, relu, conv: {{filters: 6, padding: 1}}, batch_norm], shortcut: [{HALF}]}}|relu|"
+        "flatten|dense: 3",
     ),
     "residual_norm_first": (  # He et al. 2016, "Identity Mappings in Deep Residual Networks"
         2,
         [4, 4],
-        f"{CONV}|residual: {{main: [batch_norm, relu, {CONV}, batch_norm, relu, {CONV}]}}|residual: {{main: [batch_norm, "
-        f"relu, {CONV}]}}|batch_norm|relu|flatten|dense: 3",
+        f"{CONV}|residual: {{main: [batch_norm, relu, {CONV}, batch_norm, relu, {CONV}]}}|residual: {{main: "
+        f"[batch_norm, relu, {CONV}]}}|batch_norm|relu|flatten|dense: 3",
     ),
     "residual_norm_alone": (2, [4, 4], f"{CONV}|relu|residual: {{main: [batch_norm]}}|relu|flatten|dense: 3"),
 }

@@ -5,8 +5,10 @@ import pytest
 from bound import Bound, from_buffer, to_buffer
 from cases import CASES
 
+from cnncli.kernels import geometry
 from cnncli.kernels.buffer import new_buffer
 from cnncli.kernels.convolution import ACCUMULATE, ACCUMULATE_GATE, ADD, ADD_RELU, GATE, STORE
+from cnncli.kernels.program import Program
 
 CONVOLUTIONS = [case for case in CASES if case.kind == "conv" and case.options.get("bias", True)]
 
@@ -36,7 +38,8 @@ class Sums:
 
     def data_gradient(self, before, op, gate=None):
         bound = self.bound
-        call = self.convolution.plan_data_gradient(bound.dx, bound.dy, bound.values["weight"], bound.arena, op, gate)
+        arguments = bound.dx, bound.dy, bound.values["weight"], bound.arena
+        call = Program(self.convolution.plan_data_gradient(*arguments, op, gate))
         to_buffer(bound.dx, bound.shape, before)
         bound.arena.poison()
         call()
@@ -51,10 +54,10 @@ class TestEpilogues:
         bound, (other, added) = sums.bound, sums.beside(sums.bound.output)
         arguments = bound.y, bound.x, bound.values["weight"], bound.values["bias"]
         for op, wanted in ((ADD, sums.expected_y + added), (ADD_RELU, np.maximum(sums.expected_y + added, 0))):
-            sums.convolution.plan_forward(*arguments, op, other)()
+            Program(sums.convolution.plan_forward(*arguments, op, other))()
             np.testing.assert_array_equal(from_buffer(bound.y, bound.output), wanted)
         to_buffer(bound.y, bound.output, added)
-        sums.convolution.plan_forward(*arguments, ADD)()  # to what y holds
+        Program(sums.convolution.plan_forward(*arguments, ADD))()  # to what y holds
         np.testing.assert_array_equal(from_buffer(bound.y, bound.output), sums.expected_y + added)
         assert bound.is_clean()
 
@@ -69,3 +72,33 @@ class TestEpilogues:
             (ACCUMULATE_GATE, np.where(kept > 0, before + dx, 0)),
         ):
             np.testing.assert_array_equal(sums.data_gradient(before, op, gate), wanted)
+
+
+CUT = [case for case in CONVOLUTIONS if case.channels >= 16 or case.images > 2]
+
+
+@pytest.mark.parametrize("case", CUT, ids=lambda case: case.id)
+def test_however_the_work_is_cut_the_sums_are_the_same(case, monkeypatch):
+    sums = Sums(case)
+    x, parameters, dy = sums.bound.random(np.random.default_rng(1), integers)
+    sums.bound.set(x, parameters)
+    wanted = sums.bound.forward(), *sums.bound.backward(dy)
+    for turns_strips, join, parts, columns_first, cuts in (
+        (True, False, 1, False, (1, 1, 3)),
+        (False, True, 2, True, (2, 3, 1)),
+        (True, True, 1, True, (1, 5, 50)),
+    ):
+        monkeypatch.setattr(geometry, "turns_strips", lambda *_, of=turns_strips: of)
+        monkeypatch.setattr(geometry, "joined", lambda images, _, of=join: images if of else 1)
+        monkeypatch.setattr(
+            geometry, "order", lambda *counts, of=(parts, columns_first): (min(of[0], counts[-1]), of[1])
+        )
+        monkeypatch.setattr(geometry, "gradient_cuts", lambda *_, of=cuts: of)
+        bound = Bound(case, np.float32)
+        bound.set(x, parameters)
+        found = bound.forward(), *bound.backward(dy)
+        for actual, expected in zip(found[:2], wanted[:2], strict=True):
+            np.testing.assert_array_equal(actual, expected)
+        for name, gradient in found[2].items():
+            np.testing.assert_array_equal(gradient, wanted[2][name])
+        assert bound.is_clean()

@@ -37,11 +37,25 @@ def test_kernels_are_right_as_plain_python():
         *oracle_of("conv", 12),
         *oracle_of("conv", 3, "test_fused_relu"),
         *oracle_of("conv", 3, "test_gated_gradient"),
+        *oracle_of("depthwise_conv", 8),
     ]
-    for kind in ("dense", "max_pool", "avg_pool", "flatten", "relu", "gelu", "elu", "leaky_relu", "sigmoid", "tanh"):
+    for kind in (
+        "dense",
+        "max_pool",
+        "avg_pool",
+        "global_avg_pool",
+        "flatten",
+        "relu",
+        "gelu",
+        "elu",
+        "leaky_relu",
+        "sigmoid",
+        "tanh",
+    ):
         names += oracle_of(kind, 2)
     names += [*oracle_of("max_pool", 2, "test_gated_gradient"), "test_kernels.py::TestRanks"]
     names += [f"test_kernels.py::test_max_pool_{what}" for what in ("of_several_nans", "of_what_is_lowest")]
+    names += ["test_kernels_pixels.py", "test_kernels_program.py"]
     run_tests(names, NUMBA_DISABLE_JIT="1")
 
 
@@ -58,7 +72,8 @@ def test_convolutions_are_exact_with_sixteen_registers(tmp_path):
     if (features := v3_features()) is None:
         pytest.skip("needs a processor of the x86-64-v3 level")
     names = [*oracle_of("conv", 30, most=10**6), *oracle_of("conv", 8, "test_fused_relu", most=10**6)]
-    names += [*oracle_of("dense", 4), *oracle_of("max_pool", 6)]
+    names += [*oracle_of("dense", 4), *oracle_of("max_pool", 6), *oracle_of("depthwise_conv", 20, most=10**6)]
+    names.append("test_kernels_pixels.py")
     environment = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": features, "CNNCLI_CACHE": str(tmp_path)}
     host = "from cnncli.kernels.vectors import HOST; print(HOST.bytes, HOST.registers, HOST.fma)"
     told = subprocess.run(

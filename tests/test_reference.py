@@ -12,6 +12,7 @@ from bound import Bound
 from cases import Case, window_options
 
 EPS = np.finfo(np.float32).eps
+CONVOLUTIONS = "conv", "depthwise_conv"
 ACTIVATIONS = {"relu": "Relu", "leaky_relu": "LeakyRelu", "elu": "Elu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
@@ -23,10 +24,10 @@ def random_window(generator, kind, size):
         return generator.integers(low, high + 1, rank).tolist()
 
     axes, kernel, stride = numbers(1, (60, 14, 6)[rank - 1]), numbers(1, 4), numbers(1, 3)
-    limit = [max(1, k // 2) if kind != "conv" else k + 2 for k in kernel]
+    limit = [max(1, k // 2) if kind not in CONVOLUTIONS else k + 2 for k in kernel]
     padding = [generator.integers(0, most, 2).tolist() for most in limit]
     options = {size: kernel, "stride": stride, "padding": padding}
-    if kind == "conv":
+    if kind in CONVOLUTIONS:
         options["dilation"] = numbers(1, 2)
     return int(generator.integers(1, 40)), tuple(axes), options
 
@@ -38,10 +39,12 @@ def random_case(seed, kind):
         if kind == "dense":
             c_in, units = generator.integers(1, 300, 2).tolist()
             return Case(kind, c_in, (), {"units": units}, images)
-        channels, axes, options = random_window(generator, kind, "kernel" if kind == "conv" else "size")
+        channels, axes, options = random_window(generator, kind, "kernel" if kind in CONVOLUTIONS else "size")
         if kind == "conv":
             options["groups"] = int(generator.choice([n for n in range(1, channels + 1) if channels % n == 0]))
             options["filters"] = options["groups"] * int(generator.integers(1, 1 + 40 // options["groups"]))
+        elif kind == "depthwise_conv":
+            options["multiplier"] = int(generator.integers(1, 4))
         elif kind == "avg_pool":
             options["count_padding"] = bool(generator.integers(2))
         case = Case(kind, channels, axes, options, images)
@@ -56,12 +59,16 @@ def normals(generator, shape):
     return generator.normal(size=shape).astype(np.float32)
 
 
+def groups(case):
+    return case.channels if case.kind == "depthwise_conv" else case.options["groups"]
+
+
 def terms(case):
     """How many numbers each output sums: products and the bias."""
     if case.kind == "dense":
         return case.channels + 1
-    if case.kind == "conv":
-        return case.channels // case.options["groups"] * math.prod(case.options["kernel"]) + 1
+    if case.kind in CONVOLUTIONS:
+        return case.channels // groups(case) * math.prod(case.options["kernel"]) + 1
     return math.prod(case.options["size"]) + 1
 
 
@@ -71,10 +78,10 @@ def onnx_node(case):
         return "Gemm", {"transB": 1}
     if case.kind in ACTIVATIONS:
         return ACTIVATIONS[case.kind], {"alpha": case.options["alpha"]} if case.options else {}
-    kernel, stride, dilation, padding = window_options(case, "kernel" if case.kind == "conv" else "size")
+    kernel, stride, dilation, padding = window_options(case, "kernel" if case.kind in CONVOLUTIONS else "size")
     attributes = {"kernel_shape": kernel, "strides": stride, "pads": [p[0] for p in padding] + [p[1] for p in padding]}
-    if case.kind == "conv":
-        return "Conv", attributes | {"dilations": dilation, "group": case.options["groups"]}
+    if case.kind in CONVOLUTIONS:
+        return "Conv", attributes | {"dilations": dilation, "group": groups(case)}
     if case.kind == "avg_pool":
         return "AveragePool", attributes | {"count_include_pad": int(case.options["count_padding"])}
     return "MaxPool", attributes
@@ -84,7 +91,7 @@ def onnx_function(case):
     """A function of (x, parameters) that ONNX Runtime computes."""
     helper = pytest.importorskip("onnx.helper", reason="needs onnx")
     runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    names = ["x", "weight", "bias"] if case.kind in ("conv", "dense") else ["x"]
+    names = ["x", "weight", "bias"] if case.kind in (*CONVOLUTIONS, "dense") else ["x"]
     operator, attributes = onnx_node(case)
     node = helper.make_node(operator, names, ["y"], **attributes)
     values = [helper.make_tensor_value_info(name, 1, None) for name in names]
@@ -97,7 +104,7 @@ def onnx_function(case):
 
 
 @pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize("kind", ["conv", "dense", "max_pool", "avg_pool"])
+@pytest.mark.parametrize("kind", [*CONVOLUTIONS, "dense", "max_pool", "avg_pool"])
 def test_forward_is_onnx_runtimes(kind, seed):
     case = random_case(seed, kind)
     reference, bound = onnx_function(case), Bound(case, np.float32, wider=1 + seed)
@@ -129,11 +136,10 @@ def torch_function(torch, case):
     _, stride, dilation, padding = window_options(case, "kernel")
     convolve = getattr(torch.nn.functional, f"conv{len(case.axes)}d")
     around = [n for pair in reversed(padding) for n in pair]
-    groups = case.options["groups"]
 
     def function(x, p):
         padded = torch.nn.functional.pad(x, around)
-        return convolve(padded, p["weight"], p["bias"], stride, 0, dilation, groups)
+        return convolve(padded, p["weight"], p["bias"], stride, 0, dilation, groups(case))
 
     return function
 
@@ -147,7 +153,7 @@ def torch_gradients(torch, case, x, parameters, dy):
 
 
 @pytest.mark.parametrize("seed", range(30))
-@pytest.mark.parametrize("kind", ["conv", "dense"])
+@pytest.mark.parametrize("kind", [*CONVOLUTIONS, "dense"])
 def test_gradients_are_pytorchs(kind, seed):
     torch = pytest.importorskip("torch", reason="needs torch")
     case = random_case(seed, kind)

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from cnncli.kernels import conv, geometry, strips, turn
+from cnncli.kernels import conv, geometry, most_threads, strips, turn, winograd
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
 from cnncli.kernels.tile import (
@@ -35,9 +35,15 @@ FEW_ROWS = 14  # rows of the weight gradient's tile: with fewer in a row of the 
 
 
 class Convolution:
-    """The shapes of one: three axes, channels, groups. Weights are (groups, KD, KH, KW, in, out) of one group."""
+    """The shapes of one: three axes, channels, groups. Weights are (groups, KD, KH, KW, in, out) of one group.
 
-    def __init__(self, axes: tuple[Axis, Axis, Axis], c_in: int, c_out: int, groups: int = 1):
+    `algorithm` is "direct", "winograd", which raises ValueError where it cannot be done, or "auto", the faster of them.
+    """
+
+    def __init__(self, axes: tuple[Axis, Axis, Axis], c_in: int, c_out: int, groups: int = 1, algorithm: str = "auto"):
+        if algorithm == "winograd" and (reason := winograd.refusal(axes, groups)):
+            raise ValueError(f"its algorithm cannot be winograd: {reason}")
+        self.algorithm = algorithm
         self.axes, self.c_in, self.c_out, self.groups = axes, c_in, c_out, groups
         self.kernel = tuple(axis.kernel for axis in axes)
         self.weight_shape = (groups, *self.kernel, c_in // groups, c_out // groups)
@@ -63,6 +69,17 @@ class Convolution:
             return ((0, 0),) * 3
         return ((0, 0), (0, 0), (max(0, kernel - 1 - before), max(0, size - 1 + before - (out - 1))))
 
+    def by_winograd(self, images: int, training: bool) -> bool:
+        """Whether forward pass and data gradient of so many images go by Winograd's algorithm."""
+        if self.algorithm != "auto":
+            return self.algorithm == "winograd"
+        return winograd.wins(self.axes, self.c_in, self.c_out, self.groups, images, training)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications with an addition for one image, of each of forward and the two gradients."""
+        return math.prod(self.weight_shape) * math.prod(axis.out for axis in self.axes)
+
     @property
     def _window(self):
         """Elements of an output's window in its group: the rows of the weights."""
@@ -79,11 +96,15 @@ class Convolution:
         taps = np.arange(1 if i == 2 and self.merged else axis.kernel)
         return [Group(np.arange(axis.out), starts, taps, taps * axis.dilation)]
 
-    def plan_forward(self, y: Buffer, x: Buffer, w, bias, op, other: Buffer | None = None):
+    def plan_forward(self, y: Buffer, x: Buffer, w, bias, op, other: Buffer | None = None, arena=None, prepared=None):
         """y = op(convolution of x by w): the steps. `bias` (c_out,) is read by all ops but STORE and ACCUMULATE.
 
-        ADD and ADD_RELU add `other`, of y's shape, which may be y itself.
+        ADD and ADD_RELU add `other`, of y's shape, which may be y itself. `prepared`, a list, takes the steps to
+        run after each change of w; without one, they are among those returned.
         """
+        if self.by_winograd(len(y.array), prepared is None):
+            arena = arena or Arena(w.dtype)
+            return winograd.plan_forward(self, y, x, w, bias, op, arena, other, prepared)
         c_in, c_out = self.weight_shape[4:]
         has_border = [any(both) for both in self.border]
         groups = [
@@ -105,6 +126,8 @@ class Convolution:
         ACCUMULATE adds to what dx holds; GATE and ACCUMULATE_GATE keep the result where `gate`, of dx's shape, is
         positive.
         """
+        if self.by_winograd(len(dx.array), training=True):
+            return winograd.plan_data_gradient(self, dx, dy, w, arena, op, gate)
         if op in (STORE, ACCUMULATE) and self._scatters(w.itemsize):
             return self._plan_scatter(dx, dy, w, arena, clear=op == STORE)
         c_in, c_out = self.weight_shape[4:]
@@ -122,9 +145,12 @@ class Convolution:
         tables.taps[1] += last_tap
         inner = c_out * (kernel if self.merged_back else 1)
         columns = strips.columns(c_in, self.groups, c_out, math.prod(self.kernel) * c_out, w.itemsize)
+        shape = self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out
+        if geometry.turns_strips(len(strips.strips(c_in)) * self.groups, len(dx.array) * math.prod(dx.size)):
+            return _bind_turning((dx.array, dy.array, w, gate.array), tables, columns, shape, inner, op, join, arena)
         turned = arena.scratch((w.size,))
         steps = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
-        return _after_turning(turned, w, (self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out), steps)
+        return [turn.plan(turned, w, shape), *steps]
 
     def _scatters(self, itemsize):
         """Whether the data gradient goes by output pixels: each adds its window's rows, kw * c_in contiguous elements.
@@ -155,7 +181,7 @@ class Convolution:
         columns = strips.columns(row, 1, 0, 0, w.itemsize)
         arrays = dx.array, dy.array, turned, turned, dx.array
         steps = _bind(arrays, tables, columns, row, self.c_out, ACCUMULATE, overlap=True, clear=clear)
-        return _after_turning(turned, w, (1, len(phases), 1, row, self.c_out), steps)
+        return [turn.plan(turned, w, (1, len(phases), 1, row, self.c_out)), *steps]
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
         """dw = sum over images and pixels of x by dy: the steps."""
@@ -220,12 +246,6 @@ def dense(samples: int, c_in: int, c_out: int) -> Convolution:
     return Convolution((one, one, Axis(samples, samples, 1, 1, 1, 0)), c_in, c_out)
 
 
-def _after_turning(turned, w, shape, steps):
-    """The steps that turn the weights, (groups, taps, kernel, rows, outputs), and then others."""
-    blocks, side = strips.turned_blocks(*shape), turn.SIDE[w.itemsize]
-    return [turn.turn_weights.step(len(blocks), turned, w.reshape(-1), blocks, side), *steps]
-
-
 def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, clear=False):
     """The step of `convolve` with everything in its place, `join` images as one.
 
@@ -237,11 +257,49 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
     blocks = geometry.blocks(tables.phases, tables.rows, columns)
     parts, columns_first = 1, True
     if not overlap:
+        # phases of few taps beside those of many: equal parts of the image are equal work, and lie together
+        blocks = blocks[np.argsort(tables.rows[1, blocks[:, 0]], kind="stable")]
         parts, columns_first = geometry.order(x.nbytes, w.nbytes, len(y), len(columns), len(blocks))
     rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], channels)])
+    _check(y, x, w, bias, gate, rows, taps, tables.phases, columns, inner, op)
+    tasks, how = len(y) * len(columns) * parts, (inner, op, parts, columns_first, clear)
+    work = _work(y, tables, columns, inner)
+    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how, multiply_adds=work)]
+
+
+def _bind_turning(arrays, tables, columns, shape, inner, op, join, arena):
+    """The step of `convolve_turning`; shape as for `turned_blocks`."""
+    y, x, w, gate = arrays
+    y, x, gate = (a.reshape(len(a) // join, -1) for a in (y, x, gate))
+    load(y.itemsize)
+    groups, _, _, c_in, _ = shape
+    turns, of_strip, flat, side = strips.turned_blocks(*shape), [], w.reshape(-1), turn.SIDE[w.itemsize]
+    per_strip = len(turns) // (groups * len(strips.strips(c_in)))
+    for i, (first, width) in enumerate((g * c_in + c, n) for g in range(groups) for c, n in strips.strips(c_in)):
+        mine = np.flatnonzero((columns[:, 0] >= first) & (columns[:, 0] < first + width))
+        of_strip.append((i * per_strip, per_strip, mine[0], len(mine)))
+    of_strip = np.array(of_strip, np.int64)
+    scratch = arena.scratch((most_threads(), min(c_in, strips.STRIP) * w.size // (groups * c_in)))
+    blocks = geometry.blocks(tables.phases, tables.rows, columns)
+    rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], c_in)])
+    _check(y, x, flat, flat, gate, rows, taps, tables.phases, columns, inner, op)
+    given = y, x, flat, scratch, gate, rows, taps, blocks, columns, turns, of_strip, inner, op, side
+    work = max(_work(y, tables, columns, inner), 4 * flat.size)  # turning takes longer than to multiply with one pixel
+    return [turn.convolve_turning.step(len(of_strip), *given, multiply_adds=work)]
+
+
+def _work(y, tables, columns, inner):
+    """Multiplications with an addition, about: the last block of columns tells how many channels there are."""
+    return (
+        len(y) * sum(count * taps for _, count, _, taps in tables.phases) * inner * int(columns[-1, 0] + columns[-1, 2])
+    )
+
+
+def _check(y, x, w, bias, gate, rows, taps, phases, columns, inner, op):
+    """Whether all that the tables say lies inside the arrays."""
     last = geometry.reach(columns, y.itemsize)
     check_bounds("bias", bias.size, (columns[:, 0] + last) * (op in BIASED))
-    for first, count, tap, n_taps in tables.phases:
+    for first, count, tap, n_taps in phases:
         at, by = rows[:, first : first + count], taps[:, tap : tap + n_taps]
         check_bounds("y", y.shape[1], at[1], columns[:, 0] + last)
         check_bounds("gate", gate.shape[1], at[2], (columns[:, 0] + last) * (op in WITH_GATE))
@@ -250,10 +308,6 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
             for i, of_width in enumerate(by[1:]):
                 of = columns[:, 6] == i
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
-    tasks, how = len(y) * len(columns) * parts, (inner, op, parts, columns_first, clear)
-    pixels_times_taps = sum(count * n_taps for _, count, _, n_taps in tables.phases)
-    work = len(y) * pixels_times_taps * inner * int(last[-1] + 1 + columns[-1, 0])
-    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how, multiply_adds=work)]
 
 
 def _window_groups(axes, border):

@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnncli.kernels.tile import MOST_ROWS, NARROW, ROWS, RUN_ROWS, SINGLE, STRIDED, TABLE, WIDE, lanes
+from cnncli.kernels.tile import LONG_RUNS, MOST_ROWS, NARROW, ROWS, RUN_ROWS, SINGLE, STRIDED, TABLE, WIDE, lanes
 
 SLACK = 64  # bytes after every array that a tile may read and throw away: less than one vector
 TASKS = 32  # a kernel is cut into at least so many tasks where its shape allows it
-JOINED_PIXELS = 4096
-SPAN_PIXELS = 192
+STRIP_TASKS = 16  # from so many strips on, the data gradient turns them one by one, a task each; not tuned
+FEW_PIXELS = 256  # not tuned: dense batches and the smallest maps
+JOINED_PIXELS = 4096  # of images that are joined: their tables, 24 bytes a pixel, stay small beside the pixels
+SPAN_PIXELS = 192  # of a call of the weight gradient's tile; 96 took 0.92-1.04 of its time, 384 took 0.98-1.12
 BLOCK_COST = 4  # what a call of the tile costs, in rows of one vector (measured on LeNet's second convolution)
 
 
@@ -176,7 +178,9 @@ def blocks(phases, rows: np.ndarray, of_columns: np.ndarray, of_window: bool = F
         at, offsets = first, rows[0, first : first + count]
         if of_window and kinds == {NARROW} and (sizes := _run_sizes(offsets)):
             cuts = sizes
-        elif NARROW in kinds and not of_window:
+        elif of_window:
+            cuts = _long_runs(offsets, max(kinds), most, vectors)
+        elif WIDE not in kinds:
             cuts = [(size, mode) for length, mode in _distances(offsets) for size in split(length, most, vectors)]
         else:
             cuts = [(size, TABLE) for size in split(count, most, vectors)]
@@ -200,6 +204,18 @@ def _run_sizes(offsets) -> list[tuple[int, int]]:
         sizes.append((max(fitting), run))
         left -= max(fitting)
     return sizes
+
+
+def _long_runs(offsets, widest, most, vectors) -> list[tuple[int, int]]:
+    """(rows, mode) of blocks that are runs of consecutive elements where these are long; what is left is as it is."""
+    run, ends = LONG_RUNS.get(widest, len(offsets) + 1), np.flatnonzero(np.diff(offsets) != 1) + 1
+    lengths = np.diff([0, *ends, len(offsets)]).tolist()
+    if min(lengths) < run:
+        return [(size, TABLE) for size in split(len(offsets), most, vectors)]
+    cuts = []
+    for length in lengths:
+        cuts += [(run, run)] * (length // run) + [(size, TABLE) for size in split(length % run, most, vectors)]
+    return cuts
 
 
 def _distances(offsets) -> list[tuple[int, int]]:
@@ -243,6 +259,15 @@ def order(x_bytes: int, w_bytes: int, images: int, strips: int, blocks: int) -> 
     strips_first = w_bytes + x_bytes * (strips if x_bytes > NEAR else 1)
     parts_first = x_bytes + w_bytes * (images * n_parts if w_bytes > NEAR else 1)
     return n_parts, strips_first < parts_first
+
+
+def turns_strips(strips: int, pixels: int) -> bool:
+    """Whether the data gradient turns each strip of weights where it is used, a task a strip.
+
+    Else all are turned first, which shares the pixels of a strip among tasks, but writes and reads a copy that other
+    threads turned (dense 400 to 120, 64 samples: 67 us; turned in place and fetched ahead, 32).
+    """
+    return strips >= STRIP_TASKS or pixels <= FEW_PIXELS
 
 
 def gradient_cuts(data: int, weights: int, rows: int, inner: int, blocks: int) -> tuple[int, int, int]:

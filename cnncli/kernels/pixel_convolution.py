@@ -1,4 +1,4 @@
-"""Convolution to few channels, with relu and 2x2 max pooling in one pass, as calls that are ready to run.
+"""Convolution to few channels, with relu and 2x2 max pooling in one pass, as steps that are ready to run.
 
 It suits the first layers of networks for grey images. `plan_...` are as in `convolution`.
 """
@@ -12,16 +12,23 @@ from cnncli.kernels.geometry import check_bounds
 
 MOST_CHANNELS = 8  # with more, the general tile has its lanes full
 
-# the window that can be pooled on the way: the axes that a pooling layer hands over must equal it
-POOL = 2
+POOL = 2  # the side of the windows whose maximum can be taken on the way
 
 
-def suits(convolution: Convolution, itemsize: int) -> bool:
-    """Whether the tile over pixels can compute this, faster than the general one."""
+def suits(convolution: Convolution, window=None) -> bool:
+    """Whether the tile over pixels computes this faster than the general one, and the maximum of such windows.
+
+    The input's border must be the one that the general one asks for, and the map more than a vector of floats wide: a
+    row of one vector would leave the other empty, and read further than the slack goes.
+    """
     width = convolution.axes[2]
     few = convolution.groups == 1 and convolution.c_in == 1 and convolution.c_out <= MOST_CHANNELS
-    # a row of one vector would leave the other empty, and read further than the slack goes
-    return few and width.stride == 1 and width.out > pixels.lanes(itemsize)
+    plain = width.stride == width.dilation == 1 and width.out > pixels.lanes(4)
+    pooled = window is None or all(
+        axis.before == 0 and (axis.kernel, axis.stride) == (side, side)
+        for axis, side in zip(window, (1, POOL, POOL), strict=True)
+    )
+    return few and plain and pooled and border(convolution) == convolution.border
 
 
 def border(convolution: Convolution):
@@ -33,7 +40,7 @@ def border(convolution: Convolution):
 
 
 def plan_forward(convolution: Convolution, y: Buffer, x: Buffer, w, bias, relu: bool):
-    """y = convolution of x by w, plus bias, with relu if asked: the call."""
+    """y = convolution of x by w, plus bias, with relu if asked: the steps."""
     depths, heights, width = (axis.out for axis in convolution.axes)
     # an odd last row is computed twice
     tops = [min(h, heights - pixels.ROWS) if heights >= pixels.ROWS else h for h in range(0, heights, pixels.ROWS)]
@@ -42,7 +49,7 @@ def plan_forward(convolution: Convolution, y: Buffer, x: Buffer, w, bias, relu: 
 
 
 def plan_pooled(convolution: Convolution, y: Buffer, arg, x: Buffer, w, bias, relu: bool):
-    """y = 2x2 maximum of relu(convolution of x by w, plus bias): the call.
+    """y = 2x2 maximum of relu(convolution of x by w, plus bias): the steps.
 
     arg (images, elements of y without a border) int32, or None: the number of each window's first largest element, as
     `pool.max_pool` has it, of the sums before relu.
@@ -54,11 +61,12 @@ def plan_pooled(convolution: Convolution, y: Buffer, arg, x: Buffer, w, bias, re
 
 
 def plan_pooled_weight_gradient(convolution, dw, db, x: Buffer, dy: Buffer, arg, gate: Buffer | None, arena: Arena):
-    """dw and db from dy, the gradient of what `plan_pooled` gave, 0 where `gate` is not positive: the call."""
+    """dw and db from dy, the gradient of what `plan_pooled` gave, 0 where `gate` is not positive: the steps."""
     depth, height, width = convolution.axes
     channels, size, images = convolution.c_out, dw.itemsize, len(dy.array)
     kernel, vector = width.kernel, winners.lanes(width.kernel, size)
-    rows = _taps(convolution, x)[::kernel].copy()
+    taps = _taps(convolution, x)
+    rows = (taps[::kernel, None] + np.arange(0, kernel, vector)).ravel()
     _, heights, widths = dy.size
     h, w = np.meshgrid(np.arange(heights) * POOL, np.arange(widths) * POOL, indexing="ij")
     corners = x.layout.place(-depth.before, h * height.stride - height.before, w - width.before).ravel()
@@ -67,21 +75,22 @@ def plan_pooled_weight_gradient(convolution, dw, db, x: Buffer, dy: Buffer, arg,
     of_gate = gate or dy
     places = np.stack([dy.row_starts, of_gate.row_starts])
     length = widths * channels
-    check_bounds("x", x.array.shape[1], corners, np.array([0, sum(steps)]), rows, kernel - 1)
+    check_bounds("x", x.array.shape[1], corners, np.array([0, sum(steps)]), taps)
     check_bounds("dy", dy.array.shape[1], places[0], length - 1)
     check_bounds("gate", of_gate.array.shape[1], places[1], length - 1)
     check_bounds("arg", arg.shape[1], len(corners) - 1)
-    check_bounds("dw", dw.size, len(rows) * kernel * channels - 1)
+    check_bounds("dw", dw.size, len(taps) * channels - 1)
     chunks = min(images, geometry.TASKS)
     sums, bias = arena.take((chunks, channels * len(rows) * vector)), arena.take((chunks, length))
     gradients, starts = arena.take((chunks, len(corners))), arena.take((chunks, len(corners)), np.int32)
-    by_row, shape = dw.reshape(-1, channels), (channels, len(rows), vector)
+    by_row, shape = dw.reshape(-1, channels), (channels, len(rows), vector, kernel)
     of_x, of_dy, kept, gated = x.array, dy.array, of_gate.array, gate is not None
     address = winners.load(size, channels, len(rows), kernel)
-    return lambda: winners.pooled_weight_gradient(
-        by_row, db, sums, bias, of_x, of_dy, arg, kept, gradients, starts, corners, places, steps, address, shape,
-        rows, gated,
+    of_chunks = winners.pooled_weight_gradient.step(
+        chunks, sums, bias, of_x, of_dy, arg, kept, gradients, starts, corners, places, steps, address, shape, rows,
+        gated, multiply_adds=images * len(corners) * len(taps),
     )  # fmt: skip
+    return [of_chunks, winners.fold.step(1, by_row, db, sums, bias, shape)]
 
 
 def _plan(convolution, y, arg, x, w, bias, relu, rows, width, kind):
@@ -119,7 +128,9 @@ def _plan(convolution, y, arg, x, w, bias, relu, rows, width, kind):
     parts = geometry.parts(y.array.shape[0], len(blocks))
     shape = (channels, kind)
     of_y, of_x = y.array, x.array
-    return lambda: pixels.convolve_pixels(of_y, arg, of_x, w, bias, address, shape, blocks, taps, parts, relu)
+    given = of_y, arg, of_x, w, bias, address, shape, blocks, taps, parts, relu
+    work = len(of_y) * convolution.multiply_adds
+    return [pixels.convolve_pixels.step(len(of_y) * parts, *given, multiply_adds=work)]
 
 
 def _taps(convolution, x: Buffer):

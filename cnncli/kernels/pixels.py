@@ -11,11 +11,12 @@ from itertools import pairwise
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from cnncli.kernels.native import address_of, call
+from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import elements, table
 from cnncli.kernels.vectors import HOST, I32, I64, REALS, Vectors, at, integer, phis
 
@@ -194,15 +195,15 @@ def _pixel_rows(like, address, shape, x, w, bias, y, arg, blocks, taps, relu):
     return implementation
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def convolve_pixels(y, arg, x, w, bias, address, shape, blocks, taps, parts, relu):
+@kernel
+def convolve_pixels(begin, end, y, arg, x, w, bias, address, shape, blocks, taps, parts, relu):
     """y = relu(convolution of x by w, plus bias), or the maximum of each 2x2 window of it; arg = the winner's number.
 
     y (N, Y), arg (N, A) int32, x (N, X). shape is (channels, pool), `address` that of its tile. `parts` cuts the
-    blocks of an image so that few images serve many threads. One task owns its elements.
+    blocks of an image so that few images serve many threads: a task is a part of an image, and owns its elements.
     """
     size, per_part = y.itemsize, (blocks.shape[0] + parts - 1) // parts
-    for task in prange(y.shape[0] * parts):
+    for task in range(begin, end):
         n, first = task // parts, task % parts * per_part
         pixel_rows(
             y,

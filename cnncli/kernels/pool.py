@@ -15,7 +15,7 @@ from cnncli.kernels.tile import NARROW, SINGLE, elements, lanes, table
 from cnncli.kernels.vectors import I32, I64, REALS, Vectors, at, integer, phis
 
 
-def _pointers(builder, group, *kinds):
+def pointers(builder, group, *kinds):
     """The members of a tuple of integers, as pointers where a kind is given."""
     values = cgutils.unpack_tuple(builder, group)
     return [builder.inttoptr(v, kind.as_pointer()) if kind else v for v, kind in zip(values, kinds, strict=True)]
@@ -96,8 +96,8 @@ def _max_rows_llvm(context, like, kind, x, taps, y, arg, size):
     def codegen(context, builder, signature, arguments):
         _, kind, x, taps, y, arg, size = arguments
         real = REALS[itemsize]
-        x, y, arg = (_pointers(builder, g, of, I64) for g, of in ((x, real), (y, real), (arg, I32)))
-        taps, size = _pointers(builder, taps, I64, None), _pointers(builder, size, None, None)
+        x, y, arg = (pointers(builder, g, of, I64) for g, of in ((x, real), (y, real), (arg, I32)))
+        taps, size = pointers(builder, taps, I64, None), pointers(builder, size, None, None)
         _either_width(builder, kind, itemsize, lambda v: _emit_max(v, x, taps, y, arg, *size))
         return context.get_dummy_value()
 
@@ -112,8 +112,8 @@ def _max_rows_gradient_llvm(context, like, kind, dx, taps, dy, arg, gate, size, 
         _, kind, dx, taps, dy, arg, gate, size, flags = arguments
         real = REALS[itemsize]
         groups = ((dx, real), (dy, real), (arg, I32), (gate, real))
-        dx, dy, arg, gate = (_pointers(builder, g, of, I64) for g, of in groups)
-        taps, size = _pointers(builder, taps, I64, None), _pointers(builder, size, None, None)
+        dx, dy, arg, gate = (pointers(builder, g, of, I64) for g, of in groups)
+        taps, size = pointers(builder, taps, I64, None), pointers(builder, size, None, None)
         gated, overlap = (builder.icmp_signed("!=", f, integer(0)) for f in cgutils.unpack_tuple(builder, flags))
         _either_width(
             builder, kind, itemsize, lambda v: _emit_max_gradient(v, dx, taps, dy, arg, gate, *size, gated, overlap)

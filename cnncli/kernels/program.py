@@ -1,10 +1,10 @@
 """Programs: kernels with their arguments in a table, which one compiled function walks. No Python between two kernels.
 
 A `kernel` is a serial loop over a range of tasks. It is compiled for the types of its arguments as a C function of
-three integers: the address of a descriptor that holds the arguments, and the first and the last task. `run`, the only
-function with threads in it, hands out the tasks. So no kernel compiles a parallel loop of its own; a whole inference is
-one call from Python; and steps that are not worth a thread's waking run without. LeNet's inference of one image took 25
-us as seven calls of parallel kernels, 15 of serial ones, and takes 11.5 as one program.
+four integers: the address of a descriptor that holds the arguments, the first and the last task, and the thread. `run`,
+the only function with threads in it, hands out the tasks. So no kernel compiles a parallel loop of its own; a whole
+inference is one call from Python; and steps that are not worth a thread's waking run without. LeNet's inference of one
+image took 25 us as seven calls of parallel kernels, 15 of serial ones, and takes 10 as one program.
 
 With NUMBA_DISABLE_JIT=1 a step calls the Python function with its arguments.
 """
@@ -16,7 +16,7 @@ from types import FunctionType
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, config, njit, prange, types
+from numba import cfunc, config, get_thread_id, njit, prange, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic
 from numba.np import numpy_support
@@ -42,8 +42,6 @@ def _type(word: str):
 
 def _word(argument) -> str:
     if isinstance(argument, np.ndarray):
-        if not argument.flags.c_contiguous:
-            raise ValueError("a kernel takes contiguous arrays alone")
         return f"{argument.dtype}:{argument.ndim}"
     if isinstance(argument, tuple):
         return f"tuple:{len(argument)}"
@@ -110,21 +108,35 @@ def _emit_array(context, builder, kind, address, shape):
     return array._getvalue()
 
 
-def _entry(descriptor, first, last):
+def _entry(descriptor, first, last, thread):
     _function(first, last, *_unpack(descriptor, _layout))  # noqa: F821 - each kernel's entry has globals of its own
+
+
+def _entry_with_thread(descriptor, first, last, thread):
+    _function(first, last, thread, *_unpack(descriptor, _layout))  # noqa: F821 - as above
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """`function(first, last, *arguments)`, which does the tasks from `first` to before `last`."""
+    """`function(first, last, *arguments)`, which does the tasks from `first` to before `last`.
+
+    If its third parameter is called `thread` it is told the number of the thread that runs it, below `most_threads()`:
+    for memory to work in, which decides nothing.
+    """
 
     function: Callable
+
+    @property
+    def of_thread(self) -> bool:
+        return "thread" in self.function.__code__.co_varnames[2:3]
 
     def step(self, tasks: int, *arguments, multiply_adds: int = 0) -> "Step":
         """The kernel with its arguments: contiguous arrays, numbers, tuples of integers.
 
         Whether it is worth threads is told by its `multiply_adds`, if it has any, else by its largest array.
         """
+        if not all(a.flags.c_contiguous for a in arguments if isinstance(a, np.ndarray)):
+            raise ValueError("a kernel takes contiguous arrays alone")
         elements = max(a.size for a in arguments if isinstance(a, np.ndarray))
         nanoseconds = multiply_adds / MULTIPLY_ADDS if multiply_adds else elements / ELEMENTS
         return Step(self, tasks, arguments, tasks > 1 and nanoseconds > WORTH)
@@ -134,12 +146,12 @@ class Kernel:
         """The C function for arguments of a layout, compiled or loaded."""
         jitted = njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
         own = {**globals(), "_function": jitted(self.function), "_layout": layout}
-        entry = FunctionType(_entry.__code__, own)
+        entry = FunctionType((_entry_with_thread if self.of_thread else _entry).__code__, own)
         # numba's cache knows a function by its name and code, not by its globals
         entry.__qualname__ = f"{self.function.__module__}.{self.function.__qualname__}.{layout}".replace(" ", ".")
         entry.__qualname__ = entry.__qualname__.replace(":", "")
         with event.trigger_event("numba:compile"):
-            compiled = cfunc(types.void(*[types.intp] * 3), cache=True, error_model="numpy")(entry)
+            compiled = cfunc(types.void(*[types.intp] * 4), cache=True, error_model="numpy")(entry)
         _kept.append(compiled)
         return compiled.address
 
@@ -176,7 +188,7 @@ class Program:
     def __call__(self) -> None:
         if config.DISABLE_JIT:
             for step in self.steps:
-                step.kernel.function(0, step.tasks, *step.arguments)
+                step.kernel.function(0, step.tasks, *([0] if step.kernel.of_thread else []), *step.arguments)
         else:
             run(self._table)
 
@@ -188,6 +200,6 @@ def run(steps):
         address, descriptor, tasks = steps[s, 0], steps[s, 1], steps[s, 2]
         if steps[s, 3]:
             for task in prange(tasks):
-                call(address, (descriptor, task, task + 1))
+                call(address, (descriptor, task, task + 1, get_thread_id()))
         else:
-            call(address, (descriptor, 0, tasks))
+            call(address, (descriptor, 0, tasks, 0))

@@ -44,7 +44,7 @@ class Vectors:
     """Instructions on vectors of `lanes` elements of `itemsize` bytes, emitted with `builder`."""
 
     def __init__(self, builder, lanes: int, itemsize: int):
-        self.builder, self.lanes, self.real = builder, lanes, REALS[itemsize]
+        self.builder, self.lanes, self.itemsize, self.real = builder, lanes, itemsize, REALS[itemsize]
         self.type = ir.VectorType(self.real, lanes)
         self.mask_type, self.index_type = ir.VectorType(I1, lanes), ir.VectorType(I32, lanes)
         self.align = ir.Constant(I32, itemsize)
@@ -88,6 +88,11 @@ class Vectors:
         )
         pointer = self.builder.bitcast(pointer, kind.as_pointer())
         self.builder.call(masked, [value, pointer, self.align, mask])
+
+    def prefetch(self, pointer):
+        """Ask for the cache line of an address that will be read soon; the address need not be valid."""
+        function = self.function("llvm.prefetch.p0", ir.VoidType(), pointer.type, I32, I32, I32)
+        self.builder.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 3, 1))])  # to read, all caches, data
 
     def multiply_add(self, a, b, c):
         # without the instruction, llvm.fma is a library call: 3 GFLOP/s in place of 80

@@ -2,14 +2,15 @@
 
 dw[r, k, c] = sum over windows i of g[i, c] * x[start[i, c] + row[r] + k]: of the pixels of the whole map, three in four
 have no gradient and are never touched. `start` is where the winner's window lies in x; lanes run over k, a row of the
-kernel, and the sums of all rows and channels stay in registers over all windows of an image.
+kernel or a piece of it, and the sums of all rows and channels stay in registers over all windows of an image.
 """
 
 import numpy as np
-from numba import njit, prange, types
+from numba import njit, types
 from numba.extending import intrinsic, overload
 
 from cnncli.kernels.native import address_of, call
+from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import elements, table
 from cnncli.kernels.vectors import HOST, I32, I64, REALS, Vectors, at, integer, phis
 
@@ -17,9 +18,9 @@ MOST_SUMS = HOST.registers - 2  # beside them, one gradient and one vector of th
 
 
 def lanes(length: int, itemsize: int) -> int:
-    """Elements of the smallest vector that holds a row of the kernel; 0 where none does."""
+    """Elements of the smallest vector that holds a row of the kernel, or of the largest there is."""
     sizes = [size // itemsize for size in (16, 32, 64) if size <= HOST.bytes]
-    return next((size for size in sizes if size >= length), 0)
+    return next((size for size in sizes if size >= length), sizes[-1])
 
 
 def _emit_sums(v, channels, first, count, rows, x, starts, gradients, windows):
@@ -81,13 +82,13 @@ def _make_windows(itemsize, channels, n_rows, length):
 
 
 def load(itemsize: int, channels: int, n_rows: int, length: int) -> int:
-    """The address of the sums for a kernel of so many rows of so many elements."""
+    """The address of the sums for `n_rows` pieces of rows of the kernel, in vectors for `length` elements."""
     return address_of(_make_windows, itemsize, channels, n_rows, length)
 
 
 def add_windows(like, address, shape, dw, x, starts, gradients, windows, rows):
     """dw (channels, rows, lanes) += the sums over an image's windows, in NumPy; all but shape and windows address."""
-    channels, n_rows, vector = shape
+    channels, n_rows, vector, _ = shape
     places = elements(starts, np.arange(windows * channels), np.dtype(np.int32))[0].astype(np.int64)
     g = elements(gradients, np.arange(windows * channels), like.dtype)[0].reshape(-1, channels)
     index = places.reshape(-1, channels, 1, 1) + table(rows, n_rows)[:, None] + np.arange(vector)
@@ -119,56 +120,24 @@ def _place(starts, corners, taps, down, right):
         starts[i] = corners[i] + (taps[i] >> 1) * down + (taps[i] & 1) * right
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _fold(dw, db, partial, bias, shape):
-    """The sums of all chunks, in their order, from channels, rows and lanes to rows and channels."""
-    channels, n_rows, vector = shape
-    total, of_row, kernel = partial[0], bias[0], dw.shape[0] // n_rows
-    for s in range(1, partial.shape[0]):
-        more, of_more = partial[s], bias[s]
-        for i in range(total.shape[0]):
-            total[i] += more[i]
-        for i in range(of_row.shape[0]):
-            of_row[i] += of_more[i]
-    for c in range(channels):
-        for i in range(dw.shape[0]):
-            dw[i, c] = total[(c * n_rows + i // kernel) * vector + i % kernel]
-        db[c] = 0
-        for i in range(c, of_row.shape[0], channels):
-            db[c] += of_row[i]
-
-
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+@kernel
 def pooled_weight_gradient(
-    dw,
-    db,
-    partial,
-    partial_bias,
-    x,
-    dy,
-    arg,
-    gate,
-    gradients,
-    starts,
-    corners,
-    places,
-    steps,
-    address,
-    shape,
-    rows,
-    gated,
-):
-    """dw, db = the gradients of a convolution's weights and bias, from dy, that of its output after 2x2 max pooling.
+    begin, end, partial, partial_bias, x, dy, arg, gate, gradients, starts, corners, places, steps, address, shape,
+    rows, gated,
+):  # fmt: skip
+    """Sums for the gradients of a convolution's weights and bias, from dy, that of its output after 2x2 max pooling.
 
-    dw (rows * length, C), db (C,), x (N, X), dy (N, Y), arg (N, windows * C) int32 as `max_pool` gives it, gate (N, G)
-    the pooled output: where that is not positive, and `gated`, there is no gradient. corners (windows * C) int32: the
-    place in x of each window's first tap; steps: what the next row and the next pixel of the map add to it. places (2,
-    R): where each row of windows begins in dy and gate. Sums of a chunk of images: partial (S, C * rows * lanes),
-    partial_bias (S, elements of a row of windows); gradients and starts (S, windows * C) are theirs to work in.
+    x (N, X), dy (N, Y), arg (N, windows * C) int32 as `max_pool` gives it,
+    gate (N, G) the pooled output: where that is not positive, and `gated`, there is no gradient. corners (windows * C)
+    int32: the place in x of each window's first tap; steps: what the next row and the next pixel of the map add to it.
+    places (2, R): where each row of windows begins in dy and gate. shape is (channels, pieces of rows of the kernel,
+    lanes, elements of a row), rows the pieces' offsets. A task is a chunk of images, with sums of its own: partial (S,
+    C * pieces * lanes), partial_bias (S, elements of a row of windows); gradients and starts (S, windows * C) are its
+    to work in.
     """
-    chunks, size, windows = partial.shape[0], dw.itemsize, corners.shape[0] // db.shape[0]
+    chunks, size, windows = partial.shape[0], dy.itemsize, corners.shape[0] // shape[0]
     per_chunk, length = (dy.shape[0] + chunks - 1) // chunks, partial_bias.shape[1]
-    for s in prange(chunks):
+    for s in range(begin, end):
         for i in range(partial.shape[1]):
             partial[s, i] = 0
         for i in range(length):
@@ -181,7 +150,7 @@ def pooled_weight_gradient(
                 _keep_positive(to, partial_bias[s], of, kept, gated)
             _place(starts[s], corners, arg[n], np.int32(steps[0]), np.int32(steps[1]))
             add_windows(
-                dw,
+                dy,
                 address,
                 shape,
                 partial.ctypes.data + size * s * partial.shape[1],
@@ -191,4 +160,26 @@ def pooled_weight_gradient(
                 windows,
                 rows.ctypes.data,
             )
-    _fold(dw, db, partial, partial_bias, shape)
+
+
+@kernel
+def fold(begin, end, dw, db, partial, bias, shape):
+    """dw, db = the sums of all chunks, in their order, from channels, pieces and lanes to rows and channels.
+
+    dw (elements of the kernel, C), db (C,), the others as in `pooled_weight_gradient`. There is one task.
+    """
+    channels, n_rows, vector, kernel = shape
+    total, of_row, pieces = partial[0], bias[0], (kernel + vector - 1) // vector
+    for s in range(1, partial.shape[0]):
+        more, of_more = partial[s], bias[s]
+        for i in range(total.shape[0]):
+            total[i] += more[i]
+        for i in range(of_row.shape[0]):
+            of_row[i] += of_more[i]
+    for c in range(channels):
+        for i in range(dw.shape[0]):
+            row, k = c * n_rows + i // kernel * pieces, i % kernel
+            dw[i, c] = total[(row + k // vector) * vector + k % vector]
+        db[c] = 0
+        for i in range(c, of_row.shape[0], channels):
+            db[c] += of_row[i]

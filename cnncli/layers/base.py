@@ -124,10 +124,12 @@ class Binding:
     samples: np.ndarray  # (images,) int64: the numbers of the images in the data set
     key: np.ndarray  # (1,) uint64: stands for seed, epoch and layer
     others: tuple[Buffer, ...] = ()  # the further inputs of a layer that joins several
+    pooled: bool = False  # y is the 2x2 maximum of the output: asked only of layers that say they pool
     added: Buffer | None = None  # add this to the output, before a relu: asked only of layers that `fuse_add`
     relu: bool = False  # apply a relu to the output: asked only of layers that `fuse_relu`
     adds: bool = False  # dx holds another's part, to which it is added: asked only of layers that `accumulate`
     gated: bool = False  # dx is to be 0 where x is not positive: asked only of layers that `gate`
+    prepared: list[Step] | None = None  # in inference: takes the steps to run after each change of parameters
 
     def store_op(self) -> int:
         """What the register tile does with its sums when it makes y."""
@@ -178,6 +180,10 @@ class Layer(BaseModel):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         """What is learned, by name."""
         return {}
+
+    def pools(self, shape: Shape, window: tuple[Axis, Axis, Axis]) -> bool:
+        """Whether it can take the maximum of such windows of its output, if nobody asks for its input's gradient."""
+        return False
 
     def border(self, shape: Shape) -> Border:
         """The zeros that `bind` expects around x."""

@@ -1,8 +1,13 @@
 """Convolution in one to three dimensions: cross-correlation, as in every framework (Goodfellow et al. 2016, ch. 9)."""
 
 import math
+from typing import Literal
 
+import numpy as np
+
+from cnncli.kernels import pixel_convolution
 from cnncli.kernels.convolution import Convolution, plan_bias_gradient
+from cnncli.kernels.geometry import packed
 from cnncli.kernels.strips import pack, unpack
 from cnncli.layers.base import (
     BIASES,
@@ -41,13 +46,14 @@ class Conv(Layer):
     groups: Dimension = 1
     bias: bool = True
     init: Init = "he"
+    algorithm: Literal["auto", "direct", "winograd"] = "auto"
 
     def _convolution(self, shape: Shape) -> Convolution:
         for count, what in ((shape.channels, "input channels"), (self.filters, "filters")):
             if count % self.groups:
                 raise ValueError(f"its {count} {what} do not divide into {self.groups} groups")
         axes = window_axes(shape, self.kernel, self.stride, self.dilation, self.padding)
-        return Convolution(axes, shape.channels, self.filters, self.groups)
+        return Convolution(axes, shape.channels, self.filters, self.groups, self.algorithm)
 
     def output_shape(self, shape):
         return Shape(tuple(axis.out for axis in self._convolution(shape).axes), self.filters, shape.rank)
@@ -82,14 +88,31 @@ class Conv(Layer):
         return tuple((a.kernel - 1) * a.dilation + 1 for a in axes), tuple(a.stride for a in axes)
 
     def multiply_adds(self, shape):
+        return self._convolution(shape).multiply_adds
+
+    def pools(self, shape, window):
         convolution = self._convolution(shape)
-        return math.prod(convolution.weight_shape) * math.prod(axis.out for axis in convolution.axes)
+        return pixel_convolution.suits(convolution, window)
+
+    def _bind_pooled(self, b: Binding, weight, bias):
+        """Convolution, relu and 2x2 maximum in one pass: the whole map is never written."""
+        convolution, arg = self._convolution(b.shape), None
+        if b.dy is not None:
+            arg = b.arena.take((len(b.y.array), packed(b.y.size, self.filters).elements), np.int32)
+        forward = pixel_convolution.plan_pooled(convolution, b.y, arg, b.x, weight, bias, b.relu)
+        if b.dy is None:
+            return forward, []
+        of_bias = b.gradients["bias"] if self.bias else np.zeros_like(bias)
+        gradients = b.gradients["weight"], of_bias, b.x, b.dy, arg, b.y if b.relu else None, b.arena
+        return forward, [(WEIGHT, pixel_convolution.plan_pooled_weight_gradient(convolution, *gradients))]
 
     def bind(self, b: Binding):
         convolution = self._convolution(b.shape)
         weight, bias = b.parameters["weight"], b.parameters.get("bias")
         bias = b.arena.take((self.filters,)) if bias is None else bias
-        forward = convolution.plan_forward(b.y, b.x, weight, bias, b.store_op(), b.added)
+        if b.pooled:
+            return self._bind_pooled(b, weight, bias)
+        forward = convolution.plan_forward(b.y, b.x, weight, bias, b.store_op(), b.added, b.arena, b.prepared)
         if b.dy is None:
             return forward, []
         calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], b.x, b.dy, b.arena))]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from cnncli.kernels import geometry, pool
+from cnncli.kernels import geometry, global_pool, pool
 from cnncli.kernels.tile import SINGLE
 from cnncli.layers.base import DATA, Binding, Layer, Padding, PerAxis, Shape, register, window_axes
 
@@ -18,7 +18,7 @@ class Pool(Layer):
     stride: PerAxis | None = None
     padding: Padding = "valid"
 
-    def _axes(self, shape):
+    def axes(self, shape):
         axes = window_axes(shape, self.size, self.size if self.stride is None else self.stride, 1, self.padding)
         for axis in axes:
             last = (axis.out - 1) * axis.stride - axis.before
@@ -27,15 +27,15 @@ class Pool(Layer):
         return axes
 
     def output_shape(self, shape):
-        return Shape(tuple(axis.out for axis in self._axes(shape)), shape.channels, shape.rank)
+        return Shape(tuple(axis.out for axis in self.axes(shape)), shape.channels, shape.rank)
 
     def window(self, shape):
-        axes = self._axes(shape)
+        axes = self.axes(shape)
         return tuple(axis.kernel for axis in axes), tuple(axis.stride for axis in axes)
 
     def _tables(self, b, source, results):
         """The windows' tables from a buffer to others, and their phases as an array."""
-        groups = [geometry.forward_groups(axis) for axis in self._axes(b.shape)]
+        groups = [geometry.forward_groups(axis) for axis in self.axes(b.shape)]
         layouts = [getattr(r, "layout", r) for r in results]
         tables = geometry.tables(groups, source.layout, layouts, (0, 0, 0))
         last = b.shape.channels - 1
@@ -64,7 +64,7 @@ class MaxPool(Pool):
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
         # where windows overlap, or leave elements out, dx is cleared and added to
-        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self._axes(b.shape))
+        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self.axes(b.shape))
         tables = back_rows, back_taps, phases, columns
         backward = pool.max_pool_gradient.step(len(dx), dx, dy, arg, y, *tables, b.gated, not tiled)
         return forward, [(DATA, [backward])]
@@ -94,17 +94,22 @@ class AvgPool(Pool):
 class GlobalAvgPool(Layer):
     """The mean of each channel over the whole image (Lin et al. 2014): a flat output, one number a channel."""
 
-    def _pool(self, shape) -> AvgPool:
-        if not shape.rank:
-            raise ValueError("it needs an input with spatial axes, not a flat one")
-        return AvgPool(size=list(shape.axes))
+    gate = True
 
     def output_shape(self, shape):
-        self._pool(shape)
+        if not shape.rank:
+            raise ValueError("it needs an input with spatial axes, not a flat one")
         return Shape((1, 1, 1), shape.channels, 0)
 
     def window(self, shape):
-        return self._pool(shape).window(shape)
+        return shape.size, shape.size
 
     def bind(self, b: Binding):
-        return self._pool(b.shape).bind(b)
+        x, y, rows, pixels = b.x.array, b.y.array, b.x.row_starts, b.x.size[2]
+        scale = x.dtype.type(1 / math.prod(b.x.size))
+        forward = [global_pool.global_average.step(len(y), y, x, rows, pixels, scale)]
+        if b.dx is None:
+            return forward, []
+        dx, dy, back_rows = b.dx.array, b.dy.array, np.stack([b.dx.row_starts, rows])
+        given = dx, dy, x, back_rows, pixels, scale, b.gated
+        return forward, [(DATA, [global_pool.global_average_gradient.step(len(dx), *given)])]

@@ -51,18 +51,20 @@ class Plan:
         loss = bind_loss(specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing)
         ranks = bind_ranks(self.ranks, self.output, self.labels)
         self._folds: list[Callable[[], None]] = []
+        prepared: list[Step] = []
         self._version = -1
         self.forward_parts: list[Part] = []
         self.backward_parts: list[Part] = []
-        self._bind(schedule)
+        self._bind(schedule, prepared)
         ahead, back = ([s for part in of for s in part.steps] for of in (self.forward_parts, self.backward_parts))
         self._infer, self._measure, self._backward = Program(ahead), Program([loss, ranks]), Program(back)
+        self._prepare = Program(prepared)
 
     def _buffer(self, slot: Slot) -> Buffer:
         array = self.arrays[slot.root.array][: self.images]
         return Buffer(array, slot.shape.size, slot.shape.channels, slot.border)
 
-    def _bind(self, schedule: Schedule) -> None:
+    def _bind(self, schedule: Schedule, prepared: list[Step]) -> None:
         backward_of = {step.stage.value: step for step in schedule.backward}
         for i, stage in reversed(list(enumerate(self.stages))):  # backward's order; forward's is turned at the end
             step = backward_of.get(stage.value)
@@ -74,7 +76,7 @@ class Plan:
                 self.backward_parts.append(Part(stage.path, DATA, steps))
             if stage.view:
                 continue
-            ahead, back = stage.layer.bind(self._binding(i, stage, step))
+            ahead, back = stage.layer.bind(self._binding(i, stage, step, prepared))
             self.forward_parts.append(Part(stage.path, "forward", ahead))
             self.backward_parts += [Part(stage.path, what, steps) for what, steps in back]
             for part in step.parts if step else ():
@@ -83,7 +85,7 @@ class Plan:
                     self.backward_parts.append(Part(stage.path, DATA, steps))
         self.forward_parts.reverse()
 
-    def _binding(self, i: int, stage: Stage, step: Backward | None) -> Binding:
+    def _binding(self, i: int, stage: Stage, step: Backward | None, prepared: list[Step]) -> Binding:
         names = stage.layer.parameters(stage.shape)
         first, *others = (self._values[value] for value in stage.node.inputs)
         part = step.parts[0] if step and step.parts else None
@@ -103,9 +105,11 @@ class Plan:
             key=self.keys[i],
             others=tuple(others),
             added=None if stage.added is None else self._values[stage.added],
+            pooled=stage.pooled is not None,
             relu=stage.relu,
             adds=part is not None and part.adds and not part.through,
             gated=part is not None and part.gated,
+            prepared=None if self.training else prepared,
         )
 
     def _fold(self, stage: Stage, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -139,9 +143,10 @@ class Plan:
 
     def infer(self) -> None:
         """From x to output."""
-        if self._folds and self._version != self._parameters.version:
+        if not self.training and self._version != self._parameters.version:
             for fold in self._folds:
                 fold()
+            self._prepare()
             self._version = self._parameters.version
         self._infer()
 

@@ -142,7 +142,7 @@ class Schedule:
     def _gradient_slot(self, value: int) -> Slot:
         """A place for a gradient, with the border that the backward of what makes the value expects."""
         stage = self.making[value]
-        border = NO_BORDER if stage.passes else stage.layer.gradient_border(stage.shape)
+        border = NO_BORDER if stage.passes or stage.pooled else stage.layer.gradient_border(stage.shape)
         self.gradients[value] = Slot(stage.output, border, stage.path)
         return self.gradients[value]
 
@@ -153,7 +153,8 @@ class Schedule:
             if stage.value not in self._learned:
                 continue
             time, own = self.end - i, self.gradients[stage.value]
-            step = Backward(stage, stage.relu and stage.value not in gated)
+            # what pools clears it by itself, and touches a quarter of the elements
+            step = Backward(stage, stage.relu and stage.value not in gated and not stage.pooled)
             self.values[stage.value].use(time)
             own.use(time)
             if stage.added is not None:
@@ -194,7 +195,7 @@ class Schedule:
         while stage and stage.view and readers[stage.node.inputs[0]] == 1:
             value = stage.node.inputs[0]
             stage = self.making.get(value)
-        return value if stage and stage.relu else None
+        return value if stage and stage.relu and not stage.pooled else None
 
     def _part(self, step: Backward, value: int, gates: bool, time: int) -> Part | None:
         if value not in self._learned:

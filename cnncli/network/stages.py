@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cnncli.layers.activation import Relu
 from cnncli.layers.base import Layer, Shape
 from cnncli.layers.batch_norm import BatchNorm
+from cnncli.layers.pool import MaxPool
 from cnncli.layers.residual import Residual
 from cnncli.spec import Node
 
@@ -15,15 +16,18 @@ class Stage:
     """A node, and what it does for those behind it.
 
     `value` is the number of the value that it makes, that of the last node which joined it. `added`: the number of a
-    value that it adds to its output, for a residual; `relu`: then a relu; `folded`: its weights take over this
-    batch_norm. `view`: nothing runs, the output is the input's memory.
+    value that it adds to its output, for a residual; `relu`: then a relu; `pooled`: a max_pool that it does, before or
+    after the relu; `folded`: its weights take over this batch_norm. `view`: nothing runs, the output is the input's
+    memory. `learned`: something before it is, so that its input's gradient is asked for.
     """
 
     node: Node
     value: int
     view: bool
+    learned: bool
     added: int | None = None
     relu: bool = False
+    pooled: Node | None = None
     folded: Node | None = None
 
     @property
@@ -40,7 +44,7 @@ class Stage:
 
     @property
     def output(self) -> Shape:
-        return self.node.output
+        return (self.pooled or self.node).output
 
     @property
     def passes(self) -> bool:
@@ -57,30 +61,40 @@ class Stage:
         layer = node.layer
         if isinstance(layer, Relu) and self.layer.fuse_relu and not self.relu:
             self.relu = True
-        elif isinstance(layer, Residual) and self.layer.fuse_add and not self.relu and self.added is None:
+        elif isinstance(layer, Residual) and self.layer.fuse_add and self.sums:
             self.added = node.inputs[0]
-        elif isinstance(layer, BatchNorm) and not training and self.layer.scalable and self.alone:
+        elif isinstance(layer, BatchNorm) and not training and self.layer.scalable and self.sums and not self.folded:
             self.folded = node
+        elif isinstance(layer, MaxPool) and self._pools(layer.axes(node.shape)):
+            self.pooled = node
         else:
             return False
         return True
 
     @property
-    def alone(self) -> bool:
-        """Whether nothing has joined it."""
-        return not self.relu and self.added is None and self.folded is None
+    def sums(self) -> bool:
+        """Whether what it makes is still a sum, to which more can be added: at most its weights were changed."""
+        return not (self.relu or self.pooled) and self.added is None
+
+    def _pools(self, window) -> bool:
+        """Whether it can take the maximum of its output, with or without a relu."""
+        free = not (self.learned or self.pooled) and self.added is None
+        return free and self.layer.pools(self.shape, window)
 
 
 def stages(nodes: list[Node], training: bool) -> list[Stage]:
-    """The nodes with all that can be joined drawn into the stage before it: relu, residual sums, batch norm."""
+    """The nodes with all that can be joined drawn into the stage before: relu, pooling, residual sums, batch norm."""
     readers = Counter(value for node in nodes for value in node.inputs)
     found: list[Stage] = []
     making: dict[int, Stage] = {}  # by the number of the value
+    learned: set[int] = set()  # values that something learned is in
     for value, node in enumerate(nodes, 1):
         before = making.get(node.inputs[-1])  # a residual joins what its main layers end in
         if before is None or readers[node.inputs[-1]] > 1 or not before.takes(node, training):
-            before = Stage(node, value, node.layer.view(training))
+            before = Stage(node, value, node.layer.view(training), not learned.isdisjoint(node.inputs))
             found.append(before)
+        own = any(parameter.learned for parameter in node.layer.parameters(node.shape).values())
+        learned |= {value} if own or not learned.isdisjoint(node.inputs) else set()
         before.value = value
         making[value] = before
     return found

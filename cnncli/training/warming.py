@@ -17,6 +17,7 @@ from cnncli.training.optimizers import Optimizer
 CONV = {"filters": 4, "padding": "same"}
 NEEDED = {
     "conv": CONV,
+    "depthwise_conv": {"multiplier": 2},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
     "dense": {"units": 4},

@@ -27,7 +27,7 @@ LENET_FIELDS = {"0_conv": 5, "2_max_pool": 5 + 1, "3_conv": 6 + 4 * 2, "5_max_po
 
 
 def of(layers: str, size="[32, 32]", batch=1):
-    end = "" if "flatten" in layers else "  - flatten\n"  # a network ends in a flat output
+    end = "" if "flatten" in layers or "global" in layers else "  - flatten\n"  # a network ends in a flat output
     text = f"input: {{channels: 1, size: {size}}}\nlayers:\n{layers}{end}"
     return summarize(spec.parse(text, "test.yaml"), batch)
 
@@ -46,6 +46,13 @@ def test_lenet_multiply_adds():
     found = summarize(spec.read("lenet"))
     assert {row.path: row.multiply_adds for row in found.rows if row.multiply_adds} == LENET_MULTIPLY_ADDS
     assert found.multiply_adds == sum(LENET_MULTIPLY_ADDS.values()) == 416_520
+
+
+def test_depthwise_multiply_adds():
+    rows = of("  - depthwise_conv: {kernel: 3, padding: same, multiplier: 2}\n  - global_avg_pool\n  - dense: 3\n").rows
+    assert [row.multiply_adds for row in rows[:2]] == [32 * 32 * 9 * 2, 0]
+    assert [row.parameters for row in rows[:2]] == [2 * 9 + 2, 0]
+    assert rows[1].field == (32 + 2, 32 + 2)
 
 
 def test_lenet_receptive_fields():

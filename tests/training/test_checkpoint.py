@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ def test_what_is_written_is_read(written):
     assert {name: t.shape for name, t in found.tensors.items()} == {
         "0_conv.weight": (2, 2, 3, 3), "0_conv.bias": (2,), "2_dense.weight": (2, 2), "2_dense.bias": (2,),
     }  # fmt: skip
+
+
+def test_running_averages_are_part_of_it(tmp_path):
+    text = TINY.replace("flatten", "batch_norm, flatten")
+    wanted, path = tiny(text), tmp_path / "tiny.safetensors"
+    wanted.network.parameters.state[:] = np.arange(wanted.network.parameters.state.size) + 1
+    tensors = wanted.network.parameters.save()
+    assert {name for name in tensors if "running" in name} == {"1_batch_norm.running_mean", "1_batch_norm.running_var"}
+    checkpoint.write(path, replace(wanted, tensors=tensors))
+    found = checkpoint.read(path).network.parameters.save()
+    assert found.keys() == tensors.keys()
+    assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
+    for name in ("1_batch_norm.running_mean", "1_batch_norm.running_var"):
+        rest = {other: tensor for other, tensor in tensors.items() if other != name}
+        checkpoint.write(path, replace(wanted, tensors=rest))
+        assert message(path) == f"{path}: is of another network: it has no {name}"
 
 
 def test_two_writes_of_one_state_are_the_same_bytes(tmp_path, written):

@@ -1,5 +1,6 @@
 """PyTorch as a peer: a worker process, run as a script with a memory layout as its argument (eager, channels_last)."""
 
+import re
 import sys
 import time
 from functools import partial
@@ -23,10 +24,19 @@ class Residual(nn.Module):
         return self.main(x) + self.shortcut(x)
 
 
+def symmetric(layer) -> bool:
+    """Whether padding both sides by what is before gives the same: what no window reaches does no harm."""
+    sizes, axes = zip(layer["input"][1:], layer["output"][1:], strict=True), ("kernel", "stride", "dilation", "pads")
+    for (size, out), k, s, d, (before, after) in zip(sizes, *(layer[name] for name in axes), strict=True):
+        if after > before or (size + 2 * before - (k - 1) * d - 1) // s + 1 != out:
+            return False
+    return True
+
+
 def windowed(make, layer, most, fill=0.0):
     """`make(padding=...)`, or behind a layer that pads where the sides differ or there is more than torch allows."""
     pads = layer["pads"]
-    if all(before == after and before <= limit for (before, after), limit in zip(pads, most, strict=True)):
+    if symmetric(layer) and all(before <= limit for (before, _), limit in zip(pads, most, strict=True)):
         return make(padding=[before for before, _ in pads])
     around = [n for pair in reversed(pads) for n in pair]
     return nn.Sequential(getattr(nn, f"ConstantPad{len(pads)}d")(around, fill), make(padding=0))
@@ -46,7 +56,7 @@ def pool(layer, name, fill, **options):
 
 
 def avg_pool(layer):
-    if not layer["count_padding"] and any(before != after for before, after in layer["pads"]):
+    if not layer["count_padding"] and not symmetric(layer):
         raise ValueError("torch has no average over the inside with unequal padding")
     return pool(layer, "AvgPool", 0.0, count_include_pad=layer["count_padding"])
 
@@ -138,6 +148,32 @@ def network(request):
     return tasks, {"parameters": parameters, **known}
 
 
+def losses(request):
+    """The losses of steps of SGD with momentum 0.9 on one batch, from given parameters: no time, only the same work.
+
+    `file` holds x, labels and the parameters by our names, whose last part but for its number is only for reading.
+    """
+    import numpy as np
+
+    arrays, kind = dict(np.load(request["file"])), getattr(torch, request["dtype"])
+    torch.set_num_threads(request["threads"])
+    x, target = torch.from_numpy(arrays.pop("x")).to(kind), torch.from_numpy(arrays.pop("labels"))
+    net = sequence(request["program"]["layers"]).to(kind)
+    names = {name: re.sub(r"(\d+)_\w+", r"\1", name) for name in arrays}
+    missing, unknown = net.load_state_dict({names[n]: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)
+    wrong = [*unknown, *(name for name in missing if not name.endswith("num_batches_tracked"))]
+    if wrong:
+        raise ValueError(f"parameters that only one side has: {wrong}")
+    optimizer, found = torch.optim.SGD(net.parameters(), lr=request["lr"], momentum=0.9), []
+    for _ in range(request["steps"]):
+        optimizer.zero_grad(set_to_none=True)
+        loss = functional.cross_entropy(net(x), target)
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return {}, {"losses": found}
+
+
 def convolution(request):
     """Forward and each gradient of one convolution without a bias, as autograd calls them."""
     torch.set_num_threads(request["threads"])
@@ -155,4 +191,4 @@ def convolution(request):
     return dict(zip(PARTS, tasks, strict=True)), {}
 
 
-serve(torch.__version__, {"network": network, "convolution": convolution})
+serve(torch.__version__, {"network": network, "convolution": convolution, "losses": losses})

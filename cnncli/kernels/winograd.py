@@ -1,0 +1,294 @@
+"""Convolutions of 3x3 by Winograd's F(4x4, 3x3): a quarter of the multiplications, in 36 matrix products.
+
+The output's pixels are cut into tiles of 4x4. A task transforms the inputs of a block of tiles, and for each strip of
+outputs multiplies them by the transformed weights and transforms the products back, all in memory that stays in its
+core's cache. Weights are transformed by a call of their own, as often as they change.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from cnncli.kernels import geometry, most_threads, strips, turn
+from cnncli.kernels.buffer import ALIGNMENT, Arena, Buffer
+from cnncli.kernels.geometry import Axis, check_bounds
+from cnncli.kernels.program import kernel
+from cnncli.kernels.tile import BIASED, MOST_ROWS, SINGLE, STORE, TABLE, WIDE, lanes, load, tile, variant
+from cnncli.kernels.transforms import IN, OUT, PLANES, TAPS, input_tile, output_tile, weight_tile
+
+
+@kernel
+def transform_weights(first_part, last_part, u, w, parts, lanes, flip):
+    """u = G w G^T. w (9 planes a strip), u (36 planes a strip), flat.
+
+    parts: (from, to, elements of a plane, first element, behind the last). With `flip` the rows of the kernel run
+    backwards.
+    """
+    size = w.itemsize
+    for i in range(first_part, last_part):
+        of, to, plane, first, last = parts[i]
+        for e in range(first, last, lanes):
+            weight_tile(
+                w,
+                (u.ctypes.data + size * (to + e), plane),
+                (w.ctypes.data + size * (of + e + flip * 6 * plane), (1 - 2 * flip) * 3 * plane, plane),
+                (last - e,),
+            )
+
+
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _inputs(v, x, first, many, tiles, rows, steps, sizes):
+    """The transforms of `many` tiles of x from the `first` one, to the address v."""
+    c_in, v_plane, _, lanes = sizes
+    size = x.itemsize
+    for i in range(many):
+        n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
+        corner, top, bottom, left, right, _, _, _, _ = tiles[t]
+        of, to = x.ctypes.data + size * (n * x.shape[1] + corner), v + size * rows[0, i]
+        for c in range(0, c_in, lanes):
+            input_tile(x, (to + size * c, v_plane), (of + size * c, steps[0], steps[1]), (top, bottom), (left, right))
+
+
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _products(m, v, u, plane, cuts, column, rows, sizes):
+    """One plane of products, to the address m, for one strip of outputs; cuts: (first row, rows)."""
+    c_in, v_plane, m_plane, _ = sizes
+    _, kind, tail, _, w_offset, width, _ = column
+    size, table = u.itemsize, rows.ctypes.data
+    for cut in range(cuts.shape[0]):
+        row, count = cuts[cut]
+        if count:
+            tile(
+                u,
+                variant(kind, TABLE, count),
+                (v + size * plane * v_plane, table + 8 * row, table, 1),
+                (u.ctypes.data + size * (w_offset + plane * c_in * width), table, width),
+                (1, c_in),
+                (m + size * plane * m_plane, table + 8 * (rows.shape[1] + row), tail),
+                (m, m, table, STORE),
+            )
+
+
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, op):
+    """The transforms of the products at the address m into `many` tiles of y from the `first` one."""
+    _, _, m_plane, lanes = sizes
+    channel, kind, tail, _, _, _, _ = column
+    size, channels = y.itemsize, tail + (lanes if kind == WIDE else 0)
+    for i in range(many):
+        n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
+        _, _, _, _, _, at_y, at_gate, high, wide = tiles[t]
+        y_here = y.ctypes.data + size * (n * y.shape[1] + at_y + channel)
+        gate_here = gate.ctypes.data + size * (n * gate.shape[1] + at_gate + channel)
+        for c in range(0, channels, lanes):
+            output_tile(
+                y,
+                (m + size * (rows[1, i] + c), m_plane),
+                (y_here + size * c, steps[2], steps[3]),
+                (gate_here + size * c, steps[4], steps[5]),
+                (high, wide, channels - c),
+                (bias.ctypes.data + size * (channel + c), op),
+            )
+
+
+@kernel
+def convolve_blocks(
+    first_block, last_block, thread, y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op
+):
+    """y = op(convolution of x by the weights whose transform is u): a task does everything for a block of tiles.
+
+    tiles: for each tile of an image (its corner in x, rows first and behind the last, columns likewise, its place in y,
+    in gate, its rows, its columns). cuts (2, C, 2): the (first row, rows) of a block, and of the last one. columns: as
+    `strips.columns` says. rows (2, R): offsets of the rows of transformed inputs and of products, a row a tile of the
+    block. steps: between rows and columns of pixels in x, in y, in gate. sizes: (channels, elements of a plane of
+    inputs, of a plane of products, lanes). scratch: memory for each thread.
+    """
+    size, total, per_block = y.itemsize, y.shape[0] * tiles.shape[0], rows.shape[1]
+    for block in range(first_block, last_block):
+        v = scratch.ctypes.data + size * scratch.shape[1] * thread
+        m = v + size * PLANES * sizes[1]
+        first = block * per_block
+        many = min(per_block, total - first)
+        _inputs(v, x, first, many, tiles, rows, steps, sizes)
+        for column in range(columns.shape[0]):
+            for plane in range(PLANES):
+                _products(m, v, u, plane, cuts[1 if many < per_block else 0], columns[column], rows, sizes)
+            _outputs(y, gate, bias, m, first, many, tiles, columns[column], rows, steps, sizes, op)
+
+
+@kernel
+def plane_inputs(first_tile, last_tile, x, scratch, tiles, rows, steps, sizes):
+    """The first of three passes that do the same for all tiles as one block: each transformed weight is read once."""
+    for i in range(first_tile, last_tile):
+        _inputs(scratch.ctypes.data + x.itemsize * rows[0, i], x, i, 1, tiles, rows, steps, sizes)
+
+
+@kernel
+def plane_products(first_task, last_task, u, scratch, cuts, columns, rows, sizes):
+    """The second pass: a task has a plane of products for a strip of outputs."""
+    v, many = scratch.ctypes.data, columns.shape[0]
+    for i in range(first_task, last_task):
+        column = columns[i % many]
+        m = v + u.itemsize * (PLANES * sizes[1] + column[0])
+        _products(m, v, u, i // many, cuts[0], column, rows, sizes)
+
+
+@kernel
+def plane_outputs(first_tile, last_tile, y, bias, gate, scratch, tiles, columns, rows, steps, sizes, op):
+    """The third pass."""
+    m = scratch.ctypes.data + y.itemsize * PLANES * sizes[1]
+    for i in range(first_tile, last_tile):
+        for c in range(columns.shape[0]):
+            of = m + y.itemsize * (rows[1, i] + columns[c, 0])
+            _outputs(y, gate, bias, of, i, 1, tiles, columns[c], rows, steps, sizes, op)
+
+
+def refusal(axes, groups: int) -> str:
+    """Why a convolution cannot go this way; empty if it can."""
+    depth, *plane = axes
+    if (depth.size, depth.kernel) != (1, 1) or any(axis.kernel != TAPS for axis in plane):
+        return "it is for kernels of 3x3 in two dimensions"
+    if any(axis.stride != 1 or axis.dilation != 1 for axis in plane):
+        return "it is for a stride and a dilation of 1"
+    return "it is for one group" if groups != 1 else ""
+
+
+def wins(axes, c_in: int, c_out: int, groups: int, images: int, training: bool) -> bool:
+    """Whether this is faster than the direct convolution."""
+    if refusal(axes, groups) or min(c_in, c_out) < 64:
+        return False
+    tiles = images * math.prod(-(-axis.out // OUT) for axis in axes)
+    return bool(tiles)
+
+
+def _axis_tiles(axis: Axis):
+    """Along one axis, for each tile: its first input, the first and behind the last that exist, output, outputs."""
+    first = np.arange(0, axis.out, OUT)
+    start = first - axis.before
+    return start, np.clip(-start, 0, IN), np.clip(axis.size - start, 0, IN), first, np.minimum(OUT, axis.out - first)
+
+
+def _tiles(axes, x, y, gate):
+    """The table of an image's tiles: see `convolve_blocks`."""
+    (top, *rows, y_top, high), (left, *columns, y_left, wide) = (_axis_tiles(axis) for axis in axes)
+
+    def grid(of_rows, of_columns):
+        return [a.ravel() for a in np.meshgrid(of_rows, of_columns, indexing="ij")]
+
+    corner, (at_h, at_w) = x.place(0, *grid(top, left)), grid(y_top, y_left)
+    ranges = [grid(a, left)[0] for a in rows] + [grid(top, a)[1] for a in columns]
+    places = [layout.place(0, at_h, at_w) for layout in (y, gate)]
+    return np.ascontiguousarray(np.stack([corner, *ranges, *places, *grid(high, wide)], 1))
+
+
+def _cuts(count, columns):
+    """The (first row, rows) of `count` rows of tiles in register tiles."""
+    kinds = set(columns[:, 1].tolist())
+    sizes = geometry.split(count, min(MOST_ROWS[kind] for kind in kinds), 2 if WIDE in kinds else 1)
+    return np.stack([np.cumsum((0, *sizes[:-1])), sizes], 1)
+
+
+def _block(c_in, total, itemsize):
+    """Tiles of a task, in whole register tiles.
+
+    More tiles read the weights less often, but fewer were faster wherever the weights stay in the last cache: 28 of 64
+    channels and 14 of more, against twice to four times as many, by 0 to 10 %.
+    """
+    rows = MOST_ROWS[WIDE]
+    most = max(1, geometry.NEAR // (PLANES * itemsize * (c_in + strips.STRIP)) // rows) * rows
+    return min(total, most if total >= geometry.TASKS * most else rows)
+
+
+class Winograd:
+    """A convolution of 3x3 bound to its arrays, along the `axes` of height and width: steps.
+
+    `memory` (elements of transformed weights, elements of scratch) is what they need.
+    """
+
+    def __init__(self, axes, c_in: int, c_out: int, y: Buffer, x: Buffer, gate: Buffer | None = None):
+        load(y.array.itemsize)
+        gate, itemsize = gate or y, y.array.itemsize
+        self.arrays, self.c_in, self.c_out = (y.array, x.array, gate.array), c_in, c_out
+        self.vector = vector = lanes(SINGLE, itemsize)
+        tiles = _tiles(axes, x.layout, y.layout, gate.layout)
+        columns = strips.columns(c_out, 1, 0, PLANES * c_in, itemsize)
+        total = len(tiles) * len(y.array)
+        # what is larger is moved once: the transformed weights, or the transformed inputs and products
+        in_planes = c_in * c_out >= total * (c_in + c_out)
+        per_block = total if in_planes else _block(c_in, total, itemsize)
+        # of transformed inputs, of products
+        row = -(-c_in // vector) * vector, -(-c_out // strips.STRIP) * strips.STRIP if in_planes else 2 * vector
+        # planes an odd number of vectors apart: the 36 lie in different sets of the cache
+        planes = [(per_block * elements // vector | 1) * vector for elements in row]
+        both = [_cuts(n, columns) for n in (per_block, total % per_block or per_block)]
+        cuts = np.zeros((2, max(map(len, both)), 2), np.int64)
+        for of_block, found in zip(cuts, both, strict=True):
+            of_block[: len(found)] = found
+        steps = tuple(step for b in (x, y, gate) for step in b.layout.strides[1:])
+        rows = np.arange(per_block) * np.array(row)[:, None]
+        self.tables = tiles, cuts, columns, rows, steps, (c_in, *planes, vector)
+        self.in_planes, self.total, self.blocks = in_planes, total, -(-total // per_block)
+        self.scratch = 1 if in_planes else most_threads(), PLANES * sum(planes)
+        self.memory = PLANES * c_in * c_out, math.prod(self.scratch)
+        for what, buffer, channels in (("x", x, c_in), ("y", y, c_out), ("gate", gate, c_out)):
+            corners = (buffer.layout.place(0, h, w) for h in (0, buffer.size[1] - 1) for w in (0, buffer.size[2] - 1))
+            check_bounds(what, buffer.array.shape[1], np.array(list(corners)), np.array([0, channels - 1]))
+
+    def transform(self, u, w, flip=0):
+        """The step that transforms w, (3, 3, c_in, c_out) in strips, into u."""
+        parts, each = [], 64 * self.vector
+        for first, width in strips.strips(self.c_out):
+            plane = self.c_in * width
+            place = first * self.c_in * TAPS * TAPS, first * self.c_in * PLANES, plane
+            parts += [(*place, start, min(plane, start + each)) for start in range(0, plane, each)]
+        check_bounds("w", w.size, self.c_in * self.c_out * TAPS * TAPS - 1)
+        check_bounds("u", u.size, self.memory[0] - 1)
+        parts = np.array(parts, np.int64)
+        return transform_weights.step(len(parts), u, w, parts, self.vector, flip)
+
+    def run(self, u, bias, op, scratch):
+        """The steps that convolve by the weights whose transform is u."""
+        (y, x, gate), scratch = self.arrays, scratch.reshape(self.scratch)
+        check_bounds("bias", bias.size, (self.c_out - 1) * (op in BIASED))
+        tiles, cuts, columns, rows, steps, sizes = self.tables
+        work = self.total * PLANES * self.c_in * self.c_out
+        if not self.in_planes:
+            given = y, x, u, bias, gate, scratch, *self.tables, op
+            return [convolve_blocks.step(self.blocks, *given, multiply_adds=work)]
+        results = y, bias, gate, scratch, tiles, columns, rows, steps, sizes, op
+        return [
+            plane_inputs.step(self.total, x, scratch, tiles, rows, steps, sizes),
+            plane_products.step(PLANES * len(columns), u, scratch, cuts, columns, rows, sizes, multiply_adds=work),
+            plane_outputs.step(self.total, *results),
+        ]
+
+
+def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, other=None, prepared=None):
+    """As `Convolution.plan_forward`."""
+    bound = Winograd(convolution.axes[1:], convolution.c_in, convolution.c_out, y, x, other)
+    of_weights, of_scratch = bound.memory
+    if prepared is None:
+        u, scratch = _memory(arena, of_weights, of_scratch)
+        return [bound.transform(u, w.reshape(-1)), *bound.run(u, bias, op, scratch)]
+    u = arena.take((of_weights,))
+    prepared.append(bound.transform(u, w.reshape(-1)))
+    return bound.run(u, bias, op, arena.scratch((of_scratch,)))
+
+
+def plan_data_gradient(convolution, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
+    """As `Convolution.plan_data_gradient`: a convolution of dy by the weights turned half a circle and transposed."""
+    c_in, c_out = convolution.c_in, convolution.c_out
+    axes = [Axis(axis.out, axis.size, TAPS, 1, 1, TAPS - 1 - axis.before) for axis in convolution.axes[1:]]
+    bound = Winograd(axes, c_out, c_in, dx, dy, gate)
+    u, scratch, turned = _memory(arena, *bound.memory, w.size)
+    turning = turn.plan(turned, w, (1, TAPS, TAPS, c_in, c_out))
+    return [turning, bound.transform(u, turned, flip=1), *bound.run(u, turned, op, scratch)]
+
+
+def _memory(arena, *sizes):
+    """Arrays of `sizes` elements, side by side in the arena's scratch."""
+    line = ALIGNMENT // arena.dtype.itemsize
+    ends = np.cumsum([0, *(-(-size // line) * line for size in sizes)])
+    whole = arena.scratch((int(ends[-1]),))
+    return [whole[first : first + size] for first, size in zip(ends[:-1], sizes, strict=True)]

@@ -1,0 +1,31 @@
+"""Mistakes in the options and inputs of single layers: one line that names the layer and what to do."""
+
+import pytest
+
+from cnncli import network
+from cnncli.errors import SpecificationError
+from cnncli.spec import parse
+
+MISTAKES = [  # (layers, the layer at fault, what is said)
+    ("depthwise_conv: 0", 0, "depthwise_conv.kernel: expected an integer from 1 to 65536"),
+    ("depthwise_conv: {multiplier: 0}", 0, "depthwise_conv.multiplier: expected an integer from 1 to 65536, found 0"),
+    ("depthwise_conv: {filters: 8}", 0, 'depthwise_conv: unknown key "filters"'),
+    ("depthwise_conv: {groups: 2}", 0, 'depthwise_conv: unknown key "groups"'),
+    ("depthwise_conv: [3, 3, 3]", 0, "kernel has 3 numbers, the input has 2 spatial axes"),
+    ("depthwise_conv: 9", 0, "its window of 9 is larger than the height 6 with padding 0 + 0"),
+    ("flatten|depthwise_conv", 1, "it needs an input with spatial axes, not a flat one"),
+    ("global_avg_pool: 2", 0, "global_avg_pool takes no lone value, found 2"),
+    ("global_avg_pool: {size: 2}", 0, 'global_avg_pool: unknown key "size"'),
+    ("global_avg_pool|global_avg_pool", 1, "it needs an input with spatial axes, not a flat one"),
+]
+
+
+@pytest.mark.parametrize(("layers", "at", "said"), MISTAKES)
+def test_mistakes(layers, at, said):
+    lines = ["input: {channels: 4, size: [6, 6]}", "layers:", *(f"  - {layer}" for layer in layers.split("|"))]
+    with pytest.raises(SpecificationError) as caught:
+        network.nodes(parse("\n".join(lines), "f.yaml"))
+    message = str(caught.value)
+    assert message.startswith(f"f.yaml:{at + 3}: ")
+    assert said in message
+    assert len(message.splitlines()) == 1
