@@ -78,7 +78,41 @@ NETWORKS = {
         "conv: {filters: 8, stride: 2, padding: same}|relu|depthwise_conv|relu|conv: {filters: 20, kernel: 1}|relu|"
         "depthwise_conv: {multiplier: 2, stride: 2, padding: same}|relu|global_avg_pool|dense: 3",
     ),
+    "residual_of_depthwise": (
+        2,
+        [6, 6],
+        "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same, bias: false}, "
+        "batch_norm, relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|dense: 3",
+    ),
+    "residual_of_depthwise_alone": (
+        2,
+        [5, 5],
+        "conv: {filters: 4, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: same}], "
+        "shortcut: [depthwise_conv: {padding: same, multiplier: 1}]}|flatten|dense: 3",
+    ),
     "flatten_last": (2, [4, 4], "conv: {filters: 3, kernel: 4}|relu|max_pool: 1|flatten"),
+    # the first convolution can pool what it makes
+    "pooled": (1, [14, 14], "conv: {filters: 6, kernel: 5, padding: same}|max_pool: 2|relu|conv: 4|flatten|dense: 3"),
+    "pooled_without_relu": (
+        1,
+        [13, 12],
+        "conv: {filters: 7, kernel: 3}|max_pool: 2|conv: {filters: 3}|flatten|dense: 3",
+    ),
+    "pooled_then_flat": (1, [12, 12], "conv: {filters: 6, kernel: 5}|relu|max_pool: 2|flatten|dense: 3"),
+    "pooled_then_residual": (
+        1,
+        [12, 12],
+        f"conv: {{filters: 4, kernel: 5, padding: same}}|relu|max_pool: 2|residual: {{main: [{CONV}, relu, {CONV}]}}|"
+        "relu|flatten|dense: 3",
+    ),
+    "pooled_in_residual": (
+        1,
+        [8, 8],
+        "residual: {main: [conv: {filters: 4, padding: same}, relu, max_pool: 2], shortcut: [conv: {filters: 4, "
+        "padding: same}, max_pool: 2]}|relu|flatten|dense: 3",
+    ),
+    "pooled_norm": (1, [12, 12], "conv: {filters: 6, kernel: 5}|batch_norm|relu|max_pool: 2|flatten|dense: 3"),
+    "pooled_twice": (1, [12, 12], "conv: {filters: 6, padding: same}|max_pool: 2|max_pool: 2|relu|flatten|dense: 3"),
     # batch normalisation at every place
     "norm": (2, [5, 5], f"{CONV}|batch_norm|relu|{CONV}|batch_norm|flatten|dense: 3"),
     "norm_first": (3, [4, 5], "batch_norm|conv: {filters: 4}|relu|flatten|dense: 3"),

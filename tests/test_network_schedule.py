@@ -122,7 +122,7 @@ class Memory:
             s.value for s in self.of.stages if s.value in self.learned for v in s.reads if v == stage.value
         )
         assert self.holds[own.root.array] == ("gradient", stage.value, wanted or Counter(["loss"]))
-        assert step.clears == (stage.relu and stage.value not in self.cleared)
+        assert step.clears == (stage.relu and stage.value not in self.cleared and not stage.pooled)
         for value in (stage.value, *stage.node.inputs):
             if not stage.passes or step.clears:
                 self.assert_value(value)
@@ -167,6 +167,7 @@ class Memory:
                 value = self.making[value].node.inputs[0]
                 assert self.readers[value] == 1
             assert self.making[value].relu
+            assert not self.making[value].pooled
             self.cleared.add(value)
 
 
@@ -183,9 +184,8 @@ def assert_layouts(of: Schedule):
         if not stage.view:
             assert_wide(of.values[stage.node.inputs[0]].border, stage.layer.border(stage.shape))
     for step in of.backward:
-        if not step.stage.passes:
-            if not step.stage.pooled:  # then only the winners of its windows are read
-                assert_wide(of.gradients[step.stage.value].border, step.stage.layer.gradient_border(step.stage.shape))
+        if not step.stage.passes and not step.stage.pooled:  # what pools reads its gradient at the winners alone
+            assert_wide(of.gradients[step.stage.value].border, step.stage.layer.gradient_border(step.stage.shape))
     assert of.values[of.output].border == of.gradients[of.output].border == NO_BORDER
 
 

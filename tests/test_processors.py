@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import test_kernels_winograd as winograd
 from cases import CASES
 from llvmlite import binding as llvm
 
@@ -31,6 +32,14 @@ def oracle_of(kind, count, test="TestOracle::test_float32", most=20_000):
     return [f"test_layers.py::{test}[{case.id}]" for case in few[:: max(1, len(few) // count)][:count]]
 
 
+def winograd_of(count):
+    """The names of the tests of the first `count` cases of Winograd's algorithm."""
+    tests = [f"test_{what}[{dtype}-{{}}]" for what in ("forward", "data_gradient") for dtype in ("float32", "float64")]
+    return [
+        f"test_kernels_winograd.py::TestOracle::{name.format(c.id)}" for c in winograd.CASES[:count] for name in tests
+    ]
+
+
 def test_kernels_are_right_as_plain_python():
     """Without the compiler, the way to debug a kernel: the tile is then its definition."""
     names = [
@@ -54,6 +63,7 @@ def test_kernels_are_right_as_plain_python():
     ):
         names += oracle_of(kind, 2)
     names += [*oracle_of("max_pool", 2, "test_gated_gradient"), "test_kernels.py::TestRanks"]
+    names += winograd_of(5)
     names += [f"test_kernels.py::test_max_pool_{what}" for what in ("of_several_nans", "of_what_is_lowest")]
     names += ["test_kernels_pixels.py", "test_kernels_program.py"]
     run_tests(names, NUMBA_DISABLE_JIT="1")
@@ -74,6 +84,7 @@ def test_convolutions_are_exact_with_sixteen_registers(tmp_path):
     names = [*oracle_of("conv", 30, most=10**6), *oracle_of("conv", 8, "test_fused_relu", most=10**6)]
     names += [*oracle_of("dense", 4), *oracle_of("max_pool", 6), *oracle_of("depthwise_conv", 20, most=10**6)]
     names.append("test_kernels_pixels.py")
+    names += winograd_of(len(winograd.CASES))
     environment = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": features, "CNNCLI_CACHE": str(tmp_path)}
     host = "from cnncli.kernels.vectors import HOST; print(HOST.bytes, HOST.registers, HOST.fma)"
     told = subprocess.run(

@@ -19,13 +19,13 @@ from cnncli.network import Network
 from cnncli.training.optimizers import Optimizer
 
 STEPS = 20
-WITHOUT_CHANCE = {"vgg11": ["layers[23].dropout.rate=0", "layers[26].dropout.rate=0"]}
 
 
 def network(model: str, dtype) -> Network:
     """A model of the zoo, without dropout, to be trained by SGD with momentum 0.9."""
-    changes = ["train.optimizer={sgd: {momentum: 0.9}}", "train.label_smoothing=0", *WITHOUT_CHANCE.get(model, [])]
-    specification = spec.read(model, changes)
+    changes = ["train.optimizer={sgd: {momentum: 0.9}}", "train.label_smoothing=0"]
+    chances = [i for i, entry in enumerate(spec.read(model).layers) if entry.kind == "dropout"]
+    specification = spec.read(model, [*changes, *(f"layers[{i}].dropout.rate=0" for i in chances)])
     found = Network(specification, dtype)
     if dtype != np.float32:  # the same first values, to the last bit
         found.parameters.load(Network(specification).parameters.save())
@@ -39,14 +39,14 @@ def batch(of: Network, images: int) -> tuple[np.ndarray, np.ndarray]:
     return x, generator.integers(of.output.channels, size=images)
 
 
-def ours(model: str, dtype, images: int, lr: float) -> list[float]:
+def ours(model: str, dtype, images: int, lr: float, steps: int = STEPS) -> list[float]:
     of = network(model, dtype)
     plan = of.plan(images, training=True)
     x, plan.labels[:] = batch(of, images)
     plan.x.interior[...] = np.moveaxis(x, 1, -1).reshape(plan.x.interior.shape)
     plan.draw(0)
     optimizer, found = Optimizer(of.specification.train.optimizer, of.parameters, of.arena), []
-    for _ in range(STEPS):
+    for _ in range(steps):
         plan.forward()
         found.append(float(plan.losses.mean()))
         plan.backward()
@@ -54,19 +54,19 @@ def ours(model: str, dtype, images: int, lr: float) -> list[float]:
     return found
 
 
-def torchs(model: str, dtype, images: int, lr: float, python: str, threads: int) -> list[float]:
+def torchs(model: str, dtype, images: int, lr: float, python: str, threads: int, steps: int = STEPS) -> list[float]:
     of = network(model, np.float32)
     x, labels = batch(of, images)
     with tempfile.TemporaryDirectory() as folder, peer("torch", "eager", python, threads) as worker:
         file = os.path.join(folder, "given.npz")
         np.savez(file, x=x, labels=labels, **of.parameters.save())
         asked = {"program": program(of.specification), "file": file, "dtype": np.dtype(dtype).name}
-        return worker.make("losses", **asked, lr=lr, steps=STEPS, threads=threads)["losses"]
+        return worker.make("losses", **asked, lr=lr, steps=steps, threads=threads)["losses"]
 
 
 def apart(a: list[float], b: list[float]) -> float:
     """The largest relative difference."""
-    return max(abs(np.array(a) - b) / np.abs(b))
+    return float(np.max(abs(np.array(a) - b) / np.abs(b)))
 
 
 def main():
@@ -74,17 +74,23 @@ def main():
     parser.add_argument("--model", default="lenet")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--peer-python", default=sys.executable)
     parser.add_argument("--single", action="store_true", help="float32 only: half the memory and the time")
     a = parser.parse_args()
-    single = ours(a.model, np.float32, a.batch_size, a.lr)
-    theirs = torchs(a.model, np.float32, a.batch_size, a.lr, a.peer_python, a.threads)
+    given, run = (a.model, a.batch_size, a.lr), (a.peer_python, a.threads, a.steps)
+
+    def both(dtype):
+        model, *rest = given
+        return ours(model, dtype, *rest, a.steps), torchs(model, dtype, *rest, *run)
+
+    single, theirs = both(np.float32)
     print(f"{a.model}, lr {a.lr:g}, batch {a.batch_size}: loss {theirs[0]:.4f} to {theirs[-1]:.4f}")
     print(f"  float32, ours to torch's   {apart(single, theirs):.1e}")
     if not a.single:
-        double = torchs(a.model, np.float64, a.batch_size, a.lr, a.peer_python, a.threads)
-        print(f"  float64, ours to torch's   {apart(ours(a.model, np.float64, a.batch_size, a.lr), double):.1e}")
+        mine, double = both(np.float64)
+        print(f"  float64, ours to torch's   {apart(mine, double):.1e}")
         print(f"  float32 to torch's float64: ours {apart(single, double):.1e}, torch's {apart(theirs, double):.1e}")
         print("  torch's in float64:", " ".join(f"{loss:.10f}" for loss in double))
 
