@@ -52,15 +52,15 @@ def windows(pixels: np.ndarray, item: Item, fill) -> np.ndarray:
 
 def taps(item: Item) -> np.ndarray:
     """Which inputs each output sums, -1 in the padding: (height, width, filters, inputs of a group, kh, kw)."""
-    layer, shape = item.layer, item.shape
+    shape = item.shape
     found = windows(np.arange(shape.elements).reshape(*shape.axes, shape.channels), item, -1)
-    of_group = found.reshape(*found.shape[:2], layer.groups, -1, *found.shape[3:])
-    return np.repeat(of_group, layer.filters // layer.groups, axis=2)
+    of_group = found.reshape(*found.shape[:2], item.groups, -1, *found.shape[3:])
+    return np.repeat(of_group, item.output.channels // item.groups, axis=2)
 
 
 def entries(item: Item) -> int:
     """How many pairs of an output and an input inside the image have a weight."""
-    found = item.layer.filters * item.shape.channels // item.layer.groups
+    found = item.output.channels * item.shape.channels // item.groups
     axes = programs.window(item.layer, item.shape)
     for size, kernel, stride, (before, after) in zip(
         item.shape.axes, axes["kernel"], axes["stride"], axes["pads"], strict=True
@@ -91,13 +91,13 @@ def counts(item: Item) -> dict[str, tuple[int, int]]:
     layer, shape, images = item.layer, item.shape, item.batch
     output = item.output
     weights = sum(math.prod(parameter.shape) for parameter in layer.parameters(shape).values())
-    window = weights // layer.filters
-    pixels = images * output.elements // layer.filters
+    window = weights // item.output.channels
+    pixels = images * output.elements // item.output.channels
     direct = images * output.elements * (2 * window - 1)
     dense = output.elements * shape.elements
     return {
         DIRECT: (weights, direct),
-        IM2COL: (weights + pixels * window * layer.groups, direct),
+        IM2COL: (weights + pixels * window * item.groups, direct),
         DENSE: (dense, images * (2 * dense - output.elements)),
         SPARSE: (entries(item), images * (2 * entries(item) - output.elements)),
     }
@@ -129,12 +129,12 @@ def tasks(item: Item, integers: bool = False) -> tuple[dict, dict[str, np.ndarra
 
 def im2col(item: Item, x: np.ndarray, weights: np.ndarray, y: np.ndarray):
     """Every window as a row of a matrix, made anew in each call, and its product with the weights by BLAS."""
-    layer, groups = item.layer, item.layer.groups
+    groups = item.groups
     view = windows(x.reshape(item.batch, *item.shape.axes, -1), item, 0)
     view = np.moveaxis(view.reshape(*view.shape[:3], groups, -1, *view.shape[4:]), 3, 0)
     rows = np.empty((groups, math.prod(view.shape[1:4]), weights[0].size), x.dtype)
     target = rows.reshape(view.shape)
-    of_groups = weights.reshape(groups, layer.filters // groups, -1).transpose(0, 2, 1)
+    of_groups = weights.reshape(groups, item.output.channels // groups, -1).transpose(0, 2, 1)
     products = y.reshape(rows.shape[1], groups, -1).transpose(1, 0, 2)
 
     def call():

@@ -10,6 +10,7 @@ from cnncli.kernels.program import Program
 from cnncli.layers import Layer, Shape
 from cnncli.layers.base import NO_BORDER, Binding
 from cnncli.layers.conv import Conv
+from cnncli.layers.depthwise_conv import DepthwiseConv
 
 FLOAT = 4  # bytes
 
@@ -24,7 +25,7 @@ class Bound:
     tasks: dict[str, Program]
 
 
-def bound(layer: Conv, shape: Shape, images: int) -> Bound:
+def bound(layer: Conv | DepthwiseConv, shape: Shape, images: int) -> Bound:
     """A convolution without a bias, with random images and weights."""
     arena, output, generator = Arena(np.float32), layer.output_shape(shape), np.random.default_rng(0)
     (weight,) = layer.parameters(shape).values()

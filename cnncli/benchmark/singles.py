@@ -37,7 +37,8 @@ def suite(name: str, items: list[Item], threads: int, options: Options) -> dict:
 def _item_request(worker, item, threads):
     if worker.label == "cnncli":
         return {"threads": threads, "batch": item.batch, "item": item.name}
-    return {"threads": threads, "batch": item.batch, "layer": programs.described(item.layer, item.shape, item.output)}
+    layer = programs.described(item.layer, item.shape, item.output) | {"groups": item.groups}
+    return {"threads": threads, "batch": item.batch, "layer": layer}
 
 
 def _item_row(item, tasks, times, found, limits, options) -> dict:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cnncli.errors import SpecificationError
 from cnncli.layers import Shape
 from cnncli.layers.conv import Conv
+from cnncli.layers.depthwise_conv import DepthwiseConv
 
 # CHANNELSxSIZE>FILTERS KERNEL, then "/2" for a stride of 2, "p0" for other padding than half the kernel and "dw"
 # for as many groups as channels
@@ -42,13 +43,17 @@ class Item:
     """A convolution of a suite. `first`: it reads the images, whose gradient nobody asks for."""
 
     name: str
-    layer: Conv
+    layer: Conv | DepthwiseConv
     shape: Shape
     batch: int
 
     @property
     def output(self) -> Shape:
         return self.layer.output_shape(self.shape)
+
+    @property
+    def groups(self) -> int:
+        return self.shape.channels if isinstance(self.layer, DepthwiseConv) else 1
 
     @property
     def first(self) -> bool:
@@ -74,15 +79,14 @@ def parse(text: str, batch: int) -> Item:
     no_padding, depthwise = found.groups()[5:]
     shape = Shape((1, size, size), channels, 2)
     try:
-        layer = Conv(
-            filters=filters,
-            kernel=kernel,
-            stride=stride,
-            padding=0 if no_padding else kernel // 2,
-            groups=channels if depthwise else 1,
-            bias=False,
-        )
-        layer.output_shape(shape)
+        options = {"kernel": kernel, "stride": stride, "padding": 0 if no_padding else kernel // 2, "bias": False}
+        if depthwise:
+            layer = DepthwiseConv(multiplier=filters // channels, **options)
+        else:
+            layer = Conv(filters=filters, **options)
+        output = layer.output_shape(shape)
+        if output.channels != filters:
+            raise ValueError(f"{filters} filters are no multiple of {channels} channels")
     except ValueError as error:
         raise SpecificationError(f"{text!r} is no convolution: {str(error).splitlines()[-1].strip()}") from None
     return Item(text, layer, shape, batch)

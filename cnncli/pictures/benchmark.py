@@ -16,26 +16,28 @@ def draw(results: list[dict], path: Path) -> None:
     """The results of `cnncli benchmark` as a PNG file."""
     first = results[0]
     if "suite" in first:
-        title, bars, axis = _suite(first)
+        title, bars, axis = _suites(results)
     elif "convolutions" in first:
-        title, bars, axis = _algorithms(first)
+        title, bars, axis = _algorithms(results)
     else:
         title, bars, axis = _networks(results)
-    figure = _bars(title, bars, axis, equal="times as long" in axis, log="ms" in axis)
+    figure = _bars(title, bars, axis, equal=axis.endswith("cnncli"), log=axis == "ms")
     with path.open("wb") as file:
         FigureCanvasAgg(figure).print_png(file)
 
 
-def _suite(result) -> tuple[str, Bars, str]:
-    bars: Bars = {}
-    for key, part in PARTS.items():
-        rows = [row for row in result["convolutions"] if key in row]
-        for peer in result["peers"]:
-            bars[f"{part}, {peer}"] = [(row["name"], row[key]["peers"][peer]["ratio"]) for row in rows]
-        if rows and not result["peers"]:
-            bars[part] = [(row["name"], row[key]["of_peak"]) for row in rows]
-    title = f"{result['suite']}, batch {result['batch']}, {_threads(result['threads'])}"
-    return title, bars, _against(result["peers"]) if result["peers"] else "share of the machine's peak"
+def _suites(results) -> tuple[str, Bars, str]:
+    first, bars = results[0], {}
+    for result in results:
+        for key, part in PARTS.items():
+            rows = [row for row in result["convolutions"] if key in row]
+            for peer in result["peers"]:
+                name = f"{part}, {peer}, {_threads(result['threads'])}"
+                bars[name] = [(row["name"], row[key]["peers"][peer]["ratio"]) for row in rows]
+            if rows and not result["peers"]:
+                bars[f"{part}, {_threads(result['threads'])}"] = [(row["name"], row[key]["of_peak"]) for row in rows]
+    title = f"{first['suite']}, batch {first['batch']}"
+    return title, bars, _against(first["peers"]) if first["peers"] else "share of the machine's peak"
 
 
 def _networks(results) -> tuple[str, Bars, str]:
@@ -54,12 +56,15 @@ def _networks(results) -> tuple[str, Bars, str]:
     return title, bars, _against(peers) if peers else "images a second"
 
 
-def _algorithms(result) -> tuple[str, Bars, str]:
+def _algorithms(results) -> tuple[str, Bars, str]:
     bars = {
-        found["name"]: [(row["algorithm"], row["ms"] or 0) for row in found["algorithms"]]
+        f"{found['name']}, {_threads(result['threads'])}": [
+            (row["algorithm"], row["ms"] or 0) for row in found["algorithms"]
+        ]
+        for result in results
         for found in result["convolutions"]
     }
-    return f"one convolution by several algorithms, {_threads(result['threads'])}", bars, "ms"
+    return "one convolution by several algorithms", bars, "ms"
 
 
 def _height(value: float) -> str:
@@ -94,5 +99,5 @@ def _bars(title: str, bars: Bars, axis: str, equal: bool, log: bool) -> Figure:
     axes.set_xticks(
         range(len(labels)), labels, rotation=45 if len(labels) > 4 else 0, ha="right" if len(labels) > 4 else "center"
     )
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=4)
     return figure

@@ -55,7 +55,7 @@ def test_all_algorithms_agree_to_the_last_bit(text, images):
 @pytest.mark.parametrize("text", CONVOLUTIONS)
 def test_counts_are_those_of_what_is_built(text):
     item = suites.parse(text, 2)
-    weights = np.ones((item.layer.filters, item.shape.channels // item.layer.groups, *[item.layer.kernel] * 2))
+    weights = np.ones((item.output.channels, item.shape.channels // item.groups, *[item.layer.kernel] * 2))
     matrix = algorithms.matrix(item, weights)
     found = algorithms.counts(item)
     assert matrix.values.size == found["sparse matrix"][0]

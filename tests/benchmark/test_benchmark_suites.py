@@ -28,10 +28,10 @@ def test_each_convolution_reads_what_another_makes(name):
 
 def test_text_of_a_convolution():
     item = suites.parse("64x56>128 3/2", 8)
-    assert (str(item.shape), str(item.output), item.layer.stride, item.layer.groups) == ("64x56x56", "128x28x28", 2, 1)
+    assert (str(item.shape), str(item.output), item.layer.stride, item.groups) == ("64x56x56", "128x28x28", 2, 1)
     assert not item.layer.bias
     item = suites.parse("32x14>32 5 p0 dw", 1)
-    assert (str(item.output), item.layer.groups) == ("32x10x10", 32)
+    assert (str(item.output), item.groups) == ("32x10x10", 32)
     # 2 * 10 * 10 * 32 outputs, 25 weights each
     assert convolutions.operations(item.layer, item.shape, 3) == 3 * 2 * 3200 * 25
     assert convolutions.moved(item.layer, (item.shape, item.output), 3) == 4 * (3 * 32 * (196 + 100) + 32 * 25)

@@ -61,9 +61,11 @@ def test_freed_memory_is_kept_for_speed_and_not_where_memory_is_measured(monkeyp
     monkeypatch.setenv("PYTHONPATH", "ours")
     workers.peer("torch", "eager", "another-python", 3)
     workers.peer("torch", "eager", sys.executable, 3, keeps=False)
+    workers.ours(3, "empty")
     assert workers.KEEP_MEMORY.items() <= seen[0].items()
     assert not workers.KEEP_MEMORY.keys() & seen[1].keys()
-    assert ["PYTHONPATH" in variables for variables in seen] == [False, True]
+    assert ["PYTHONPATH" in variables for variables in seen] == [False, True, True]
+    assert seen[2]["CNNCLI_CACHE"] == "empty"
     assert {variables["OMP_NUM_THREADS"] for variables in seen} == {"3"}
 
 
