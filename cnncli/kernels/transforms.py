@@ -3,8 +3,9 @@
     y = A^T [(G g G^T) * (B^T d B)] A        d 6x6 inputs, g 3x3 weights, y 4x4 outputs
 
 (Winograd 1980; Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks"). The matrices evaluate
-polynomials at 0, +-P, +-Q and infinity. The usual 1 and 2 lose digits; 5/8 and 3/2, whose powers are as exact and whose
-transforms cost as many instructions, have 0.45 of their mean error with 64 to 512 channels: see ERROR.
+polynomials at 0, +-P, +-Q and infinity. The usual 1 and 2 lose digits: with 256 channels of normal data the root mean
+square error is 3.1e-6 of the output's. With 5/8 and 3/2, whose transforms are as exact in binary and cost as many
+instructions, it is 1.4e-6; that of the direct sums is 0.8e-6.
 
 Each transform works on one vector of channels and takes raw addresses; steps are in elements. Beside each stands its
 definition in NumPy, which runs with NUMBA_DISABLE_JIT=1.

@@ -14,9 +14,10 @@ from cnncli.layers.losses import LOSSES, probabilities
 from cnncli.network import Network
 from cnncli.training.optimizers import Optimizer
 
-CONV = {"filters": 4, "padding": "same"}
+# Winograd's two ways: so many filters over the whole image, and over what pools leave
+CONV = {"filters": 16, "padding": "same"}
+WINOGRAD = CONV | {"algorithm": "winograd"}
 NEEDED = {
-    "conv": CONV,
     "depthwise_conv": {"multiplier": 2},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
@@ -50,10 +51,11 @@ def network_of_all(loss: str, end: str) -> spec.Specification:
     gradient. One comes last too: its gradient has a border, and is copied from the flat one.
     """
     between = [kind for kind in LAYERS if kind not in ("conv", *ENDS, "dense")]
-    kinds = ["conv", "conv", *between, "conv", end, "dense"]
+    convolutions = [{"conv": CONV}, {"conv": CONV}, {"conv": WINOGRAD}]
+    others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense"))]
     document = {
         "input": {"channels": 1, "size": [SIZE, SIZE]},
-        "layers": [{kind: NEEDED.get(kind, {})} for kind in kinds],
+        "layers": [*convolutions, *others[0], {"conv": WINOGRAD}, *others[1]],
         "loss": loss,
     }
     return spec.parse(json.dumps(document), "warm")
