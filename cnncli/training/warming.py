@@ -24,6 +24,7 @@ NEEDED = {
     "dense": {"units": 4},
     "residual": {"main": ["batch_norm"]},
 }
+OWN_TILES = "lenet", "mnist-fast"  # models whose first convolution is compiled for its channels and its kernel
 ENDS = "flatten", "global_avg_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
 
@@ -41,6 +42,10 @@ def warm() -> float:
         probabilities(loss, network.plan(IMAGES, training=False).output)
         for kind in spec.OPTIMIZERS.values():
             Optimizer(kind(), network.parameters, network.arena).update(0.1)
+    for name in OWN_TILES:
+        of = Network(spec.read(name))
+        for training in (True, False):
+            of.plan(IMAGES, training)
     return time.perf_counter() - start
 
 
