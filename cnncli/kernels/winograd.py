@@ -206,8 +206,8 @@ def _cuts(count, columns):
 def _block(c_in, total, itemsize):
     """Tiles of a task, in whole register tiles.
 
-    More tiles read the weights less often, but leave the caches: 14 and 28 were within 5 % of each other, from 64 to
-    512 channels, and 84 took 10 to 40 % longer.
+    More tiles read the weights less often, but leave the caches and share unevenly: 14 and 28 were within 5 % of each
+    other but once, 17 %, from 64 to 512 channels; 84 took 10 to 60 % longer.
     """
     rows = MOST_ROWS[WIDE]
     most = max(1, geometry.NEAR // (PLANES * itemsize * (c_in + strips.STRIP)) // rows) * rows
