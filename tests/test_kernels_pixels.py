@@ -39,7 +39,7 @@ class Bound:
         out = tuple(axis.out for axis in self.axes)
         self.out = Shape((1, out[1] // 2, out[2] // 2) if pooled else out, self.channels, 2)
         self.arena = GuardedArena(dtype)
-        self.x = new_buffer(self.arena, self.images, shape, pixel_convolution.border(self.convolution))
+        self.x = new_buffer(self.arena, self.images, shape, self.convolution.around)
         self.y, self.dy = (new_buffer(self.arena, self.images, self.out, ((0, 0), (1, seed), (2, 1))) for _ in range(2))
         self.arg = self.arena.take((self.images, self.out.elements), np.int32)
         taps = tuple(axis.kernel for axis in self.axes[1:])

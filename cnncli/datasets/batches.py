@@ -1,4 +1,4 @@
-"""Batches: the order of the samples in an epoch, and the call that fills a plan's input with them."""
+"""Batches: the order of the samples in an epoch, and the program that fills a plan's input with them."""
 
 from dataclasses import dataclass
 

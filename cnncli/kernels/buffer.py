@@ -1,7 +1,7 @@
 """Memory: an arena of aligned zeros, and buffers of activations with a zero border that live in it."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -74,10 +74,6 @@ class Buffer:
         """The offset of each row of pixels: a row is `size[2] * channels` contiguous elements."""
         d, h = np.meshgrid(np.arange(self.size[0]), np.arange(self.size[1]), indexing="ij")
         return np.ascontiguousarray(self.layout.place(d, h, 0).ravel())
-
-    def head(self, images: int) -> "Buffer":
-        """The buffer of the first `images` images."""
-        return replace(self, array=self.array[:images])
 
 
 def new_buffer(arena: Arena, images: int, shape, border) -> Buffer:

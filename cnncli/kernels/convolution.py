@@ -54,12 +54,16 @@ class Convolution:
     @property
     def border(self):
         """The zeros that the input needs around it: along the width always, elsewhere if kernel rows are joined."""
-        around = [
+        joined = self.kernel[2] * self.c_in // self.groups < FEW_ROWS
+        return tuple(both if joined or i == 2 else (0, 0) for i, both in enumerate(self.around))
+
+    @property
+    def around(self):
+        """The zeros around the input with which no tap is ever left out, (before, after) along each axis."""
+        return tuple(
             (max(0, a.before), max(0, (a.out - 1) * a.stride - a.before + (a.kernel - 1) * a.dilation + 1 - a.size))
             for a in self.axes
-        ]
-        joined = self.kernel[2] * self.c_in // self.groups < FEW_ROWS
-        return tuple(both if joined or i == 2 else (0, 0) for i, both in enumerate(around))
+        )
 
     @property
     def gradient_border(self):

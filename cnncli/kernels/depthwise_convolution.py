@@ -1,4 +1,4 @@
-"""A depthwise convolution of fixed shapes as calls that are ready to run, as `convolution` has them for the others."""
+"""A depthwise convolution of fixed shapes as steps that are ready to run, as `convolution` has them for the others."""
 
 import itertools
 import math

@@ -28,15 +28,7 @@ def suits(convolution: Convolution, window=None) -> bool:
         axis.before == 0 and (axis.kernel, axis.stride) == (side, side)
         for axis, side in zip(window, (1, POOL, POOL), strict=True)
     )
-    return few and plain and pooled and border(convolution) == convolution.border
-
-
-def border(convolution: Convolution):
-    """The zeros that the input needs around it: no tap is ever left out."""
-    return tuple(
-        (max(0, a.before), max(0, (a.out - 1) * a.stride - a.before + (a.kernel - 1) * a.dilation + 1 - a.size))
-        for a in convolution.axes
-    )
+    return few and plain and pooled and convolution.around == convolution.border
 
 
 def plan_forward(convolution: Convolution, y: Buffer, x: Buffer, w, bias, relu: bool):

@@ -112,7 +112,10 @@ class Conv(Layer):
         bias = b.arena.take((self.filters,)) if bias is None else bias
         if b.pooled:
             return self._bind_pooled(b, weight, bias)
-        forward = convolution.plan_forward(b.y, b.x, weight, bias, b.store_op(), b.added, b.arena, b.prepared)
+        if b.added is None and pixel_convolution.suits(convolution):
+            forward = pixel_convolution.plan_forward(convolution, b.y, b.x, weight, bias, b.relu)
+        else:
+            forward = convolution.plan_forward(b.y, b.x, weight, bias, b.store_op(), b.added, b.arena, b.prepared)
         if b.dy is None:
             return forward, []
         calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], b.x, b.dy, b.arena))]

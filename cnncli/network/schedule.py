@@ -132,12 +132,7 @@ class Schedule:
 
     def _find_learned(self) -> set[int]:
         """The values whose gradient somebody asks for: behind them, or in what makes them, something is learned."""
-        found: set[int] = set()
-        for stage in self.stages:
-            own = any(parameter.learned for parameter in stage.layer.parameters(stage.shape).values())
-            if own or any(value in found for value in stage.reads):
-                found.add(stage.value)
-        return found
+        return {stage.value for stage in self.stages if stage.learned or stage.learns}
 
     def _gradient_slot(self, value: int) -> Slot:
         """A place for a gradient, with the border that the backward of what makes the value expects."""

@@ -47,6 +47,11 @@ class Stage:
         return (self.pooled or self.node).output
 
     @property
+    def learns(self) -> bool:
+        """Whether it has something to learn itself."""
+        return any(parameter.learned for parameter in self.layer.parameters(self.shape).values())
+
+    @property
     def passes(self) -> bool:
         """Whether the gradient of each input is the output's own."""
         return self.view or self.layer.passes
@@ -93,8 +98,8 @@ def stages(nodes: list[Node], training: bool) -> list[Stage]:
         if before is None or readers[node.inputs[-1]] > 1 or not before.takes(node, training):
             before = Stage(node, value, node.layer.view(training), not learned.isdisjoint(node.inputs))
             found.append(before)
-        own = any(parameter.learned for parameter in node.layer.parameters(node.shape).values())
-        learned |= {value} if own or not learned.isdisjoint(node.inputs) else set()
+        if before.learned or before.learns:
+            learned.add(value)
         before.value = value
         making[value] = before
     return found
