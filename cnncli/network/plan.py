@@ -1,4 +1,4 @@
-"""A plan: a network's buffers for one batch size, and the programs of a step bound to them. A step allocates nothing."""
+"""A plan: a network's buffers for one batch size, and the programs of a step on them. A step allocates nothing."""
 
 import zlib
 from collections.abc import Callable
