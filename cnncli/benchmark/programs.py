@@ -31,7 +31,7 @@ def listed(entries: "Sequence[spec.Entry]", nodes: "dict[str, spec.Node]") -> li
 
 def described(layer: Layer, shape: Shape, output: Shape) -> dict:
     """A layer's keys with defaults filled in, its input and output (channels first), its window axis by axis."""
-    options = {name: getattr(layer, name) for name in type(layer).model_fields if name not in layer.inner()}
+    options = layer.model_dump(exclude={*layer.inner()})
     found = {"kind": layer.kind, "input": sizes(shape), "output": sizes(output), **options}
     return found | window(layer, shape) if hasattr(layer, "padding") else found
 

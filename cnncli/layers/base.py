@@ -7,16 +7,17 @@ file.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis
 from cnncli.kernels.program import Step
 from cnncli.kernels.tile import ACCUMULATE, ACCUMULATE_GATE, ADD, ADD_RELU, BIAS, BIAS_RELU, GATE, STORE
+from cnncli.layers.initializers import INITIALIZERS, Initializer, initializer
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,12 @@ NO_BORDER: Border = ((0, 0), (0, 0), (0, 0))
 Dimension = Annotated[int, Field(ge=1, le=65536)]
 
 
-class Constant(BaseModel):
-    """An initialiser that gives every element one value."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    constant: Annotated[float, Field(allow_inf_nan=False)]
-
-
-Init = Literal["he", "he_uniform", "glorot", "glorot_uniform", "lecun", "lecun_uniform", "orthogonal"] | Constant
+Init = Annotated[
+    Initializer,
+    BeforeValidator(initializer),
+    PlainSerializer(lambda init: {init.kind: init.model_dump()}),
+    OneOf("initializer", INITIALIZERS),
+]
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,14 @@ class Parameter:
     """One learned array. `shape` is the kernels' layout; `file_shape` is the field's order, (out, in, ...).
 
     `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. Weight decay applies to what
-    `decays`: weights, not biases. What is not `learned` has no gradient: it is counted while training.
+    `decays`: weights, not biases. What is not `learned` has no gradient: it is frozen, or counted while
+    training.
     """
 
     shape: tuple[int, ...]
     file_shape: tuple[int, ...]
     fans: tuple[int, int]
-    init: Init
+    init: Initializer
     decays: bool = True
     learned: bool = True
     to_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
@@ -181,6 +181,10 @@ class Layer(BaseModel):
         """What is learned, by name."""
         return {}
 
+    def declared(self, shape: Shape) -> dict[str, Parameter]:
+        """The parameters as the network holds them."""
+        return self.parameters(shape)
+
     def pools(self, shape: Shape, window: tuple[Axis, Axis, Axis]) -> bool:
         """Whether it can take the maximum of such windows of its output, if nobody asks for its input's gradient."""
         return False
@@ -208,6 +212,18 @@ class Layer(BaseModel):
     def bind(self, b: Binding) -> tuple[list[Step], Backward]:
         """Forward, which fills b.y, and the parts of backward, which fill b.gradients and, where asked for, b.dx."""
         raise NotImplementedError
+
+
+class Learner(Layer):
+    """A layer whose weights can be frozen: they keep their first values, and nothing computes a gradient of theirs.
+
+    Its data gradient must not need what the other parts of its backward leave behind.
+    """
+
+    freeze: bool = False
+
+    def declared(self, shape):
+        return {name: replace(parameter, learned=not self.freeze) for name, parameter in self.parameters(shape).items()}
 
 
 LAYERS: dict[str, type[Layer]] = {}

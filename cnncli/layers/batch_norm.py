@@ -6,8 +6,9 @@ import numpy as np
 from pydantic import Field
 
 from cnncli.kernels import normalize
-from cnncli.layers.base import DATA, WEIGHT, Binding, Constant, Layer, Parameter, register
+from cnncli.layers.base import DATA, WEIGHT, Binding, Layer, Parameter, register
 from cnncli.layers.dense import channels_first
+from cnncli.layers.initializers import Constant
 
 
 @register("batch_norm")

@@ -14,10 +14,9 @@ from cnncli.layers.base import (
     DATA,
     WEIGHT,
     Binding,
-    Constant,
     Dimension,
     Init,
-    Layer,
+    Learner,
     Padding,
     Parameter,
     PerAxis,
@@ -25,10 +24,11 @@ from cnncli.layers.base import (
     register,
     window_axes,
 )
+from cnncli.layers.initializers import Constant, He
 
 
 @register("conv")
-class Conv(Layer):
+class Conv(Learner):
     """Slides `filters` kernels over the input and adds a bias."""
 
     lone = "filters"
@@ -45,7 +45,7 @@ class Conv(Layer):
     dilation: PerAxis = 1
     groups: Dimension = 1
     bias: bool = True
-    init: Init = "he"
+    init: Init = He()
     algorithm: Literal["auto", "direct", "winograd"] = "auto"
 
     def _convolution(self, shape: Shape) -> Convolution:

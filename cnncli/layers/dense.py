@@ -10,18 +10,19 @@ from cnncli.layers.base import (
     DATA,
     WEIGHT,
     Binding,
-    Constant,
     Dimension,
     Init,
     Layer,
+    Learner,
     Parameter,
     Shape,
     register,
 )
+from cnncli.layers.initializers import Constant, He
 
 
 @register("dense")
-class Dense(Layer):
+class Dense(Learner):
     """Connects every input with each of `units` outputs, and adds a bias."""
 
     lone = "units"
@@ -33,7 +34,7 @@ class Dense(Layer):
 
     units: Dimension
     bias: bool = True
-    init: Init = "he"
+    init: Init = He()
 
     def output_shape(self, shape):
         if shape.rank:

@@ -7,10 +7,9 @@ from cnncli.layers.base import (
     DATA,
     WEIGHT,
     Binding,
-    Constant,
     Dimension,
     Init,
-    Layer,
+    Learner,
     Padding,
     Parameter,
     PerAxis,
@@ -18,10 +17,11 @@ from cnncli.layers.base import (
     register,
     window_axes,
 )
+from cnncli.layers.initializers import Constant, He
 
 
 @register("depthwise_conv")
-class DepthwiseConv(Layer):
+class DepthwiseConv(Learner):
     """Slides `multiplier` kernels over each channel: output c * multiplier + m is kernel m of channel c."""
 
     lone = "kernel"
@@ -36,7 +36,7 @@ class DepthwiseConv(Layer):
     dilation: PerAxis = 1
     multiplier: Dimension = 1
     bias: bool = True
-    init: Init = "he"
+    init: Init = He()
 
     def _convolution(self, shape: Shape) -> DepthwiseConvolution:
         axes = window_axes(shape, self.kernel, self.stride, self.dilation, self.padding)

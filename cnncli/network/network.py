@@ -39,7 +39,7 @@ class Network:
         declared = {
             f"{node.path}.{name}": parameter
             for node in self.nodes
-            for name, parameter in node.layer.parameters(node.shape).items()
+            for name, parameter in node.layer.declared(node.shape).items()
         }
         self.parameters = Parameters(declared, self.arena)
         self.parameters.initialize(seed)

@@ -9,7 +9,7 @@ import numpy as np
 from cnncli.kernels import elementwise
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.program import Program, Step
-from cnncli.layers.base import DATA, Binding
+from cnncli.layers.base import BIASES, DATA, WEIGHT, Binding, Parameter
 from cnncli.layers.losses import bind_loss, bind_ranks
 from cnncli.network.schedule import Backward, Schedule, Slot
 from cnncli.network.stages import Stage
@@ -78,7 +78,8 @@ class Plan:
                 continue
             ahead, back = stage.layer.bind(self._binding(i, stage, step, prepared))
             self.forward_parts.append(Part(stage.path, "forward", ahead))
-            self.backward_parts += [Part(stage.path, what, steps) for what, steps in back]
+            frozen = (WEIGHT, BIASES) if not stage.learns else ()
+            self.backward_parts += [Part(stage.path, what, steps) for what, steps in back if what not in frozen]
             for part in step.parts if step else ():
                 if part and part.through:
                     steps = _move(self._buffer(part.into), self._buffer(part.through), True)
@@ -97,9 +98,7 @@ class Plan:
             dx=part and self._buffer(part.through or part.into),
             dy=self._gradients[stage.value] if step else None,
             parameters=self._fold(stage, parameters) if stage.folded else parameters,
-            gradients={
-                name: self._parameters.gradient(f"{stage.path}.{name}") for name, p in names.items() if p.learned
-            },
+            gradients={name: self._gradient(f"{stage.path}.{name}", p) for name, p in names.items() if p.learned},
             arena=self._arena,
             samples=self.samples,
             key=self.keys[i],
@@ -111,6 +110,11 @@ class Plan:
             gated=part is not None and part.gated,
             prepared=None if self.training else prepared,
         )
+
+    def _gradient(self, name: str, parameter: Parameter) -> np.ndarray:
+        """Where a parameter's gradient goes: nowhere that lasts if it is frozen, for then nobody computes it."""
+        known = self._parameters.declared
+        return self._parameters.gradient(name) if name in known else self._arena.scratch((parameter.size,))
 
     def _fold(self, stage: Stage, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights and biases that do what the layer and the batch_norm behind it do, made anew after each change."""

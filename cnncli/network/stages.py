@@ -49,7 +49,7 @@ class Stage:
     @property
     def learns(self) -> bool:
         """Whether it has something to learn itself."""
-        return any(parameter.learned for parameter in self.layer.parameters(self.shape).values())
+        return any(parameter.learned for parameter in self.layer.declared(self.shape).values())
 
     @property
     def passes(self) -> bool:

@@ -51,6 +51,8 @@ def nodes(specification: Specification) -> list[Node]:
             shapes = tuple(values[i] for i in inputs)
             try:
                 output = entry.layer.output_shape(*shapes)
+                for parameter in entry.layer.parameters(shapes[0]).values():
+                    parameter.init.check(parameter.file_shape)
             except ValueError as error:
                 message = f"layer {entry.path} ({entry.kind}): {one_line(str(error))}"
                 raise SpecificationError(f"{entry.location}: {message}; {_so_far(values[0], found)}") from None

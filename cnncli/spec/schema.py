@@ -3,9 +3,16 @@
 from typing import Any
 
 from cnncli.layers import LAYERS
+from cnncli.layers.initializers import INITIALIZERS
 from cnncli.spec.options import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Document
 
-CHOICES = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
+CHOICES = {
+    "layer": LAYERS,
+    "initializer": INITIALIZERS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "augmentation": AUGMENTATIONS,
+}
 
 
 def json_schema() -> dict[str, Any]:
