@@ -3,9 +3,15 @@
 from typing import Any
 
 from cnncli.layers import LAYERS
-from cnncli.spec.options import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Document
+from cnncli.spec.options import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, Document
 
-CHOICES = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
+CHOICES = {
+    "layer": LAYERS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "augmentation": AUGMENTATIONS,
+}
 
 
 def json_schema() -> dict[str, Any]:

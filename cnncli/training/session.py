@@ -12,7 +12,7 @@ from cnncli.errors import CheckpointError, DataError
 from cnncli.network import Network
 from cnncli.training import checkpoint, runs
 from cnncli.training.checkpoint import Given
-from cnncli.training.loop import Listener, Run, check_classes
+from cnncli.training.loop import Listener, Run, check_labels
 from cnncli.training.metrics import Evaluation, evaluate
 
 
@@ -78,7 +78,8 @@ def evaluate_checkpoint(
     data = _dataset(dataset, data_dir, found.network)
     if data.classes != found.classes:
         raise DataError(f"{data.name}: its classes are not those that {path} was trained on")
-    feeder = Feeder(getattr(data, split), found.normalization, found.network.arena.dtype)
+    ignore = found.network.specification.loss.ignored
+    feeder = Feeder(getattr(data, split), found.normalization, found.network.arena.dtype, ignore=ignore)
     size = batch_size or found.network.specification.train.batch_size
     return path, evaluate(found.network, feeder, found.classes, min(size, len(feeder)))
 
@@ -98,7 +99,7 @@ def predict(run_or_file: str | None, images: list[Path], invert: bool) -> list[d
         plan = network.plan(1, training=False)
         feeder.fill(plan, np.zeros(1, np.int64), 0)
         plan.forward()
-        believed = probabilities(network.specification.loss, plan.output)[0]
+        believed = probabilities(network.specification.loss.kind, plan.output)[0]
         order = np.argsort(-believed, kind="stable")
         names = [found.classes[i] if i < len(found.classes) else f"output {i}" for i in order]
         ranked = dict(zip(names, believed[order].tolist(), strict=True))
@@ -108,7 +109,7 @@ def predict(run_or_file: str | None, images: list[Path], invert: bool) -> list[d
 
 def _dataset(name, data_dir, network):
     dataset = datasets.load(name, data_dir)
-    check_classes(network, dataset)
+    check_labels(network, dataset)
     return datasets.fit(dataset, network.input.axes, network.input.channels)
 
 

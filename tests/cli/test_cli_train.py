@@ -79,7 +79,8 @@ def test_json_is_all_that_is_on_stdout(run, files):
     assert ended.err == ""
     result = json.loads(ended.out)
     assert set(result) == {
-        "run", "epochs", "test_accuracy", "best_test_accuracy", "train_seconds", "images_per_second", "compile_seconds",
+        "run", "epochs", "test_accuracy", "best_test_accuracy", "test_loss", "train_seconds", "images_per_second",
+        "compile_seconds",
     }  # fmt: skip
     assert result["epochs"] == 1
 
