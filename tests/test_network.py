@@ -290,3 +290,17 @@ def test_residuals_that_do_not_fit(layers, expected):
         Network(networks.specification(2, [6, 6], layers + "|flatten|dense: 3"))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("network.yaml:")
+
+
+@pytest.mark.parametrize(("layers", "options", "message"), [
+    ("conv: 3", {}, r"layer 0_conv \(conv\): the network must end in a flat output, one number a class, not 3x2x3"),
+    ("conv: 3", {}, "in a map of the input's size 4x5"),
+    ("conv: 3", {"loss": "{mean_squared_error: input}"}, "must end in 2x4x5, not 3x2x3"),
+    ("flatten|dense: 40", {"loss": "{mean_squared_error: input}"}, "must end in 2x4x5, not 40"),
+    ("relu", {"loss": "{binary_cross_entropy: input}"}, "set data.normalize to none"),
+    ("flatten|dense: 3", {"loss": "{softmax_cross_entropy: {ignore: 1}}"}, "networks that label pixels"),
+    ("flatten|dense: 3", {"loss": "{softmax_cross_entropy: {class_weights: [1, 1]}}"}, "has 2 numbers.* ends in 3"),
+])  # fmt: skip
+def test_the_end_must_suit_the_loss(layers, options, message):
+    with pytest.raises(SpecificationError, match=message):
+        Network(networks.specification(2, [4, 5], layers, **options))

@@ -4,8 +4,6 @@ import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from cnncli import __version__, datasets, kernels, spec
 from cnncli.datasets.batches import Feeder
 from cnncli.errors import CheckpointError, DataError
@@ -82,29 +80,6 @@ def evaluate_checkpoint(
     feeder = Feeder(getattr(data, split), found.normalization, found.network.arena.dtype, ignore=ignore)
     size = batch_size or found.network.specification.train.batch_size
     return path, evaluate(found.network, feeder, found.classes, min(size, len(feeder)))
-
-
-def predict(run_or_file: str | None, images: list[Path], invert: bool) -> list[dict]:
-    """The classes of image files, most probable first: a list of {"file", "class", "probabilities"}."""
-    from cnncli.datasets.images import read_picture
-    from cnncli.layers.losses import probabilities
-
-    found = checkpoint.read(runs.checkpoint_of(run_or_file))
-    network, results = found.network, []
-    if found.normalization.unit == 1:
-        raise DataError("the network was trained on floats, whose scale a picture does not have")
-    for path in images:
-        picture = read_picture(path, network.input.axes, network.input.channels, invert)
-        feeder = Feeder(datasets.Split(picture, np.zeros(1, np.int64)), found.normalization, network.arena.dtype)
-        plan = network.plan(1, training=False)
-        feeder.fill(plan, np.zeros(1, np.int64), 0)
-        plan.forward()
-        believed = probabilities(network.specification.loss.kind, plan.output)[0]
-        order = np.argsort(-believed, kind="stable")
-        names = [found.classes[i] if i < len(found.classes) else f"output {i}" for i in order]
-        ranked = dict(zip(names, believed[order].tolist(), strict=True))
-        results.append({"file": str(path), "class": names[0], "probabilities": ranked})
-    return results
 
 
 def _dataset(name, data_dir, network):

@@ -289,7 +289,9 @@ def test_without_shuffling_every_epoch_has_the_same_order(tmp_path, digits):
 def test_labels_of_pixels_are_learned(tmp_path, strokes):
     run, heard = new_run(tmp_path, strokes, text=PIXELS), Losses()
     result = run.train(heard)
-    assert result["test_accuracy"] > 0.9 > heard.records[0]["test_accuracy"]
+    labels = strokes.test.labels[strokes.test.labels != 255]
+    assert result["test_accuracy"] > np.bincount(labels).max() / labels.size + 0.2
+    assert result["test_accuracy"] > heard.records[0]["test_accuracy"]
     assert heard.records[-1]["test_mean_iou"] > heard.records[0]["test_mean_iou"]
     assert result["best_test_accuracy"] == max(record["test_accuracy"] for record in heard.records)
 
