@@ -220,15 +220,29 @@ def log_softmax(logits):
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
-def softmax_cross_entropy(logits, labels, smoothing=0.0):
-    """(each sample's loss, the gradient of each by its logits)."""
-    goal, logs = targets(labels, logits.shape[1], smoothing), log_softmax(logits)
-    return -(goal * logs).sum(1), np.exp(logs) - goal
+def softmax_cross_entropy(logits, labels, smoothing=0.0, weights=1.0):
+    """(each row's loss, the gradient of each by its logits); weighted by class as torch.nn.CrossEntropyLoss has it."""
+    classes, logs = logits.shape[1], log_softmax(logits)
+    weights = np.broadcast_to(weights, classes)
+    goal = (1 - smoothing) * weights[labels][:, None] * np.eye(classes)[labels] + smoothing / classes * weights
+    return -(goal * logs).sum(1), goal.sum(1, keepdims=True) * np.exp(logs) - goal
 
 
 def mean_squared_error(output, labels, smoothing=0.0):
     difference = output.astype(np.float64) - targets(labels, output.shape[1], smoothing)
     return (difference**2).mean(1), 2 * difference / output.shape[1]
+
+
+def binary_errors(output, target):
+    """The cross-entropy of sigmoid(output) and target, element by element, and its slope by the output."""
+    z = output.astype(np.float64)
+    sigmoid = np.exp(-np.logaddexp(0, -z))
+    return target * np.logaddexp(0, -z) + (1 - target) * np.logaddexp(0, z), sigmoid - target
+
+
+def binary_cross_entropy(output, labels, smoothing=0.0):
+    errors, slopes = binary_errors(output, targets(labels, output.shape[1], smoothing))
+    return errors.mean(1), slopes / output.shape[1]
 
 
 def gather(images, samples, scale, offset, moves):

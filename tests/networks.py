@@ -252,6 +252,10 @@ NETWORKS = {
         f"{CONV}|residual: {{main: [batch_norm, relu, {CONV}, batch_norm, relu, {CONV}]}}|residual: {{main: "
         f"[batch_norm, relu, {CONV}]}}|batch_norm|relu|flatten|dense: 3",
     ),
+    # a label for each pixel: the output's gradient has a border, has none, is gated
+    "pixels_conv_last": (2, [5, 4], f"{CONV}|relu|conv: {{filters: 3, kernel: 3, padding: same}}"),
+    "pixels_relu_last": (1, [6], "conv: {filters: 3, padding: same}|relu|conv: {filters: 4, kernel: 1}|relu"),
+    "pixels_residual_last": (3, [2, 3, 3], "conv: {filters: 3, padding: same}|residual: {main: [batch_norm, relu]}"),
     "residual_norm_alone": (2, [4, 4], f"{CONV}|relu|residual: {{main: [batch_norm]}}|relu|flatten|dense: 3"),
 }
 
@@ -264,8 +268,8 @@ def specification(channels, size, layers, **options):
         *(f"  - {layer}" for layer in layers.split("|")),
     ]
     train = {"label_smoothing": 0.0, **options}
-    loss = train.pop("loss", "softmax_cross_entropy")
-    lines += [f"loss: {loss}", "train:", *(f"  {key}: {value}" for key, value in train.items())]
+    loss, data = train.pop("loss", "softmax_cross_entropy"), train.pop("data", "{}")
+    lines += [f"loss: {loss}", f"data: {data}", "train:", *(f"  {key}: {value}" for key, value in train.items())]
     return spec.parse("\n".join(lines), "network.yaml")
 
 
@@ -278,7 +282,7 @@ def filled(plan, seed=1):
     """The plan with a random batch in it: x, labels, numbers of the samples, and the keys of one epoch."""
     generator = np.random.default_rng(seed)
     plan.x.interior[...] = generator.normal(size=plan.x.interior.shape)
-    plan.labels[:] = generator.integers(0, plan.output.shape[1], plan.images)
+    plan.labels[:] = generator.integers(0, plan.stages[-1].output.channels, plan.labels.size)
     plan.samples[:] = generator.permutation(1000)[: plan.images]
     plan.draw(2024)
     return plan

@@ -124,6 +124,24 @@ def test_augmented_images_are_moved_and_mirrored_ones(size, shift, flip):
         assert {mirrored for _, _, mirrored in chosen} == ({False, True} if flip else {False})
 
 
+@pytest.mark.parametrize("ignore", [None, 3])
+@pytest.mark.parametrize(("shift", "flip"), [(0, False), *AUGMENTATIONS])
+@pytest.mark.parametrize("size", [(1, 5, 4, 1), (1, 1, 6, 1), (2, 3, 4, 1)])
+def test_labels_of_pixels_go_with_their_pixels(size, shift, flip, ignore):
+    """An image that shows its own labels: what is not -1 is what the pixel shows, what came in shows nothing."""
+    masks = images_of(size, np.uint8)[..., 0] % 7
+    masks.reshape(-1)[::5] = 255
+    images = masks[..., None].astype(np.float32) + 1
+    augment = ([spec.Shift(pixels=shift)] if shift else []) + ([spec.Flip()] if flip else [])
+    plan, samples = new_plan(size, 40), np.random.default_rng(0).permutation(40)
+    plan.labels = np.full(masks.size, 99, np.int64)
+    Feeder(Split(images, masks), NONE, np.float32, augment, ignore).fill(plan, samples, 5)
+    shown = plan.x.interior.reshape(-1) - 1
+    wanted = np.where((shown == -1) | (shown == 255) | (shown == ignore), -1, shown)
+    np.testing.assert_array_equal(plan.labels, wanted)
+    assert len(np.unique(plan.labels)) == (7 if ignore else 8)
+
+
 def chosen_moves(count, key):
     """The moves (down, right, mirrored) of `count` images of one bright pixel, by where it goes."""
     images = np.zeros((count, 1, 15, 15, 1), np.uint8)

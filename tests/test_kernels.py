@@ -1,5 +1,7 @@
 """Losses, ranks, optimisers and random words against their definitions, and numbers at the edge of what floats hold."""
 
+import math
+
 import naive
 import numpy as np
 import pytest
@@ -7,24 +9,25 @@ from bound import Bound
 from cases import Case
 
 from cnncli.kernels import elementwise, optimizers
+from cnncli.kernels.buffer import Arena, Buffer, new_buffer
 from cnncli.kernels.program import Program
-from cnncli.layers.losses import LOSSES, bind_loss, bind_ranks, probabilities
+from cnncli.layers import Shape
+from cnncli.layers.losses import ERRORS, LOSSES, bind_input, bind_labels, bind_ranks, probabilities
 
 DTYPES = [np.float32, np.float64]
-NAIVE_LOSSES = {"softmax_cross_entropy": naive.softmax_cross_entropy, "mean_squared_error": naive.mean_squared_error}
+NAIVE_LOSSES = {name: getattr(naive, name) for name in LOSSES}
+FLAT = ((0, 0), (0, 0), (0, 0))
 
 
 def loss_of(name, output, labels, smoothing=0.0):
-    """(losses, doutput) of our kernel."""
+    """(losses, doutput) of our kernel for a label a sample."""
     labels, losses, doutput = np.array(labels, np.int64), np.full(len(output), np.nan), np.full_like(output, np.nan)
-    Program([bind_loss(name, losses, doutput, output, labels, smoothing)])()
+    total, into = np.full(1, float(len(output))), Buffer(doutput, (1, 1, 1), output.shape[1], FLAT)
+    Program(bind_labels(name, losses, into, output, labels, total, smoothing))()
     return losses, doutput
 
 
 class TestLosses:
-    def test_every_loss_has_a_definition(self):
-        assert NAIVE_LOSSES.keys() == LOSSES.keys()
-
     @pytest.mark.parametrize("dtype", DTYPES)
     @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
     @pytest.mark.parametrize("name", LOSSES)
@@ -72,6 +75,96 @@ class TestLosses:
         np.testing.assert_allclose(dlogits.sum(1), 0, atol=1e-15)
 
 
+class TestPixelLosses:
+    """A label for each pixel; the gradient's buffer has a border, which stays untouched."""
+
+    SIZE, CLASSES, IMAGES = (2, 3, 4), 5, 3
+
+    def bound(self, dtype):
+        generator, pixels = np.random.default_rng(4), math.prod(self.SIZE)
+        output = generator.normal(0, 3, (self.IMAGES, pixels * self.CLASSES)).astype(dtype)
+        labels = generator.integers(-1, self.CLASSES, self.IMAGES * pixels)
+        doutput = new_buffer(Arena(dtype), self.IMAGES, Shape(self.SIZE, self.CLASSES, 3), ((1, 0), (0, 2), (2, 1)))
+        return output, labels, doutput
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("weights", [None, [0.5, 2.0, 0.0, 1.0, 3.0]])
+    @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+    @pytest.mark.parametrize("name", LOSSES)
+    def test_are_the_definition(self, name, smoothing, weights, dtype):
+        if weights and name in ERRORS:
+            weights = None
+        output, labels, doutput = self.bound(dtype)
+        losses, total = np.full(labels.size, np.nan), np.zeros(1)
+        Program(bind_labels(name, losses, doutput, output, labels, total, smoothing, weights))()
+        rows, counted = output.reshape(-1, self.CLASSES), labels >= 0
+        more = {} if weights is None else {"weights": np.array(weights)}
+        wanted, gradient = NAIVE_LOSSES[name](rows[counted], labels[counted], smoothing, **more)
+        whole = np.array(weights or [1.0] * self.CLASSES)[labels[counted]].sum()
+        assert total[0] == whole
+        tolerance = 16 * np.finfo(dtype).eps
+        np.testing.assert_allclose(losses[counted], wanted, rtol=tolerance, atol=tolerance)
+        found = doutput.interior.reshape(-1, self.CLASSES)
+        np.testing.assert_allclose(found[counted], gradient / whole, rtol=tolerance, atol=tolerance)
+        assert not losses[~counted].any()
+        assert not found[~counted].any()
+        doutput.interior[...] = 0
+        assert not doutput.array.any()
+
+    def test_nothing_is_labelled(self):
+        output, labels, doutput = self.bound(np.float32)
+        for name in LOSSES:
+            losses, total = np.full(labels.size, np.nan), np.full(1, np.nan)
+            Program(bind_labels(name, losses, doutput, output, np.full_like(labels, -1), total))()
+            assert total[0] == 0
+            assert not losses.any()
+            assert not doutput.array.any()
+
+    def test_ranks(self):
+        output, labels, _ = self.bound(np.float32)
+        ranks = np.full(labels.size, 99)
+        Program([bind_ranks(ranks, output, labels)])()
+        rows, counted = output.reshape(-1, self.CLASSES), labels >= 0
+        own = np.take_along_axis(rows, np.maximum(labels, 0)[:, None], 1)
+        np.testing.assert_array_equal(ranks, np.where(counted, (rows > own).sum(1), -1))
+
+
+class TestInputLosses:
+    """The output against the input; both, and the gradient, may have borders of their own or be flat."""
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize(("size", "channels", "flat"), [((2, 3, 4), 3, False), ((1, 4, 5), 1, True)])
+    @pytest.mark.parametrize("name", ERRORS)
+    def test_are_the_definition(self, name, size, channels, flat, dtype):
+        generator, images, elements = np.random.default_rng(5), 3, math.prod(size) * channels
+        shape, arena = Shape(size, channels, 3), Arena(dtype)
+        x = new_buffer(arena, images, shape, ((0, 1), (1, 0), (1, 2)))
+        x.interior[...] = generator.random(x.interior.shape)
+        output = generator.normal(0, 2, (images, elements)).astype(dtype)
+        end, border = (Shape((1, 1, 1), elements, 0), FLAT) if flat else (shape, ((1, 0), (0, 2), (2, 1)))
+        doutput, losses = new_buffer(arena, images, end, border), np.full(images, np.nan)
+        Program(bind_input(name, losses, doutput, output, x))()
+        target = x.interior.reshape(images, -1).astype(np.float64)
+        difference = output.astype(np.float64) - target
+        squared = difference**2, 2 * difference
+        errors, slopes = squared if name == "mean_squared_error" else naive.binary_errors(output, target)
+        tolerance = 16 * np.finfo(dtype).eps
+        np.testing.assert_allclose(losses, errors.mean(1), rtol=tolerance)
+        found = doutput.interior.reshape(images, -1)
+        np.testing.assert_allclose(found, slopes / elements / images, rtol=tolerance, atol=tolerance)
+        doutput.interior[...] = 0
+        assert not doutput.array.any()
+
+    def test_huge_logits(self):
+        output = np.array([[1e4, -1e4, 1e4, -1e4]], np.float32)
+        x = new_buffer(Arena(np.float32), 1, Shape((1, 1, 4), 1, 1), FLAT)
+        x.interior[0, 0, 0, :, 0] = [1, 0, 0, 1]
+        losses, doutput = np.zeros(1), new_buffer(Arena(np.float32), 1, Shape((1, 1, 4), 1, 1), FLAT)
+        Program(bind_input("binary_cross_entropy", losses, doutput, output, x))()
+        np.testing.assert_allclose(losses, [5000])
+        np.testing.assert_array_equal(doutput.array * 4, [[0, 0, 1, -1]])
+
+
 class TestProbabilities:
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_softmax(self, dtype):
@@ -89,7 +182,12 @@ class TestProbabilities:
         assert np.isnan(believed[0]).all()
         assert np.isfinite(believed[1]).all()
 
-    def test_of_other_losses_are_the_output(self):
+    def test_sigmoid(self):
+        logits = np.array([[0, 2, -3, 1e4, -1e4]], np.float64)
+        believed = probabilities("binary_cross_entropy", logits)
+        np.testing.assert_allclose(believed, [[0.5, 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(3)), 1, 0]], rtol=1e-15)
+
+    def test_of_squared_errors_are_the_output(self):
         output = np.ones((2, 3), np.float32)
         assert probabilities("mean_squared_error", output) is output
 

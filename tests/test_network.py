@@ -75,6 +75,11 @@ def composed(network, x, training=True):
     return values[-1], gradients
 
 
+def last(values):
+    """(N, C, *axes) with the channels last, as plans have them."""
+    return np.moveaxis(values, 1, -1)
+
+
 def images_of(network, plan):
     """What is in a plan's input, in the order of files."""
     return np.moveaxis(plan.x.interior, -1, 1).reshape(plan.images, network.input.channels, *network.input.axes)
@@ -97,9 +102,10 @@ def test_is_the_composition_of_its_layers(name):
     plan.forward()
     plan.backward()
     output, backward = composed(network, images_of(network, plan))
-    losses, gradient = naive.softmax_cross_entropy(output, plan.labels)
-    gradients = backward(gradient / len(output))
-    np.testing.assert_allclose(plan.output, output, rtol=1e-10, atol=1e-12)
+    rows = last(output)
+    losses, gradient = naive.softmax_cross_entropy(rows.reshape(-1, rows.shape[-1]), plan.labels)
+    gradients = backward(np.moveaxis((gradient / len(losses)).reshape(rows.shape), -1, 1))
+    np.testing.assert_allclose(plan.output, rows.reshape(4, -1), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(plan.losses, losses, rtol=1e-10)
     for path, of_layer in files(network, parameters.gradients).items():
         for tensor, gradient in of_layer.items():
@@ -125,7 +131,7 @@ def test_inference_is_the_composition_of_its_layers(name):
         change()
         for _ in range(2):
             plan.infer()
-            wanted, _ = composed(network, images_of(network, plan), training=False)
+            wanted = last(composed(network, images_of(network, plan), training=False)[0]).reshape(3, -1)
             np.testing.assert_allclose(plan.output, wanted, rtol=1e-12, atol=1e-12 * abs(wanted).max())
         found.append(plan.output.tobytes())
     learns = bool(parameters.declared)
@@ -284,3 +290,17 @@ def test_residuals_that_do_not_fit(layers, expected):
         Network(networks.specification(2, [6, 6], layers + "|flatten|dense: 3"))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("network.yaml:")
+
+
+@pytest.mark.parametrize(("layers", "options", "message"), [
+    ("conv: 3", {}, r"layer 0_conv \(conv\): the network must end in a flat output, one number a class, not 3x2x3"),
+    ("conv: 3", {}, "in a map of the input's size 4x5"),
+    ("conv: 3", {"loss": "{mean_squared_error: input}"}, "must end in 2x4x5, not 3x2x3"),
+    ("flatten|dense: 40", {"loss": "{mean_squared_error: input}"}, "must end in 2x4x5, not 40"),
+    ("relu", {"loss": "{binary_cross_entropy: input}"}, "set data.normalize to none"),
+    ("flatten|dense: 3", {"loss": "{softmax_cross_entropy: {ignore: 1}}"}, "networks that label pixels"),
+    ("flatten|dense: 3", {"loss": "{softmax_cross_entropy: {class_weights: [1, 1]}}"}, "has 2 numbers.* ends in 3"),
+])  # fmt: skip
+def test_the_end_must_suit_the_loss(layers, options, message):
+    with pytest.raises(SpecificationError, match=message):
+        Network(networks.specification(2, [4, 5], layers, **options))

@@ -20,7 +20,7 @@ def tasks(specification: "spec.Specification", images: int) -> tuple[dict, dict,
     started = time.perf_counter()
     network = Network(specification)
     plan = filled(network.plan(images, training=True))
-    plan.labels[:] = np.random.default_rng(0).integers(network.output.channels, size=images)
+    plan.labels[:] = np.random.default_rng(0).integers(network.output.channels, size=plan.labels.size)
     optimizer = Optimizer(specification.train.optimizer, network.parameters, network.arena)
 
     def train():

@@ -14,7 +14,7 @@ def program(specification: "spec.Specification") -> dict:
         "input": sizes(nodes[0].shape),
         "classes": nodes[-1].output.channels,
         "layers": listed(specification.layers, {node.path: node for node in nodes}),
-        "loss": specification.loss,
+        "loss": specification.loss.kind,
         "label_smoothing": train.label_smoothing,
         "optimizer": {"kind": train.optimizer.kind, **train.optimizer.model_dump()},
     }

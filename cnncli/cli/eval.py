@@ -26,6 +26,7 @@ def command(run_or_checkpoint, dataset, data_dir, split, batch_size, threads, as
       cnncli eval best.safetensors --dataset mnist --data-dir ~/data --json
     """
     options.use_threads(threads)
+    from cnncli.network import PIXELS
     from cnncli.training import session
 
     path, evaluation = session.evaluate_checkpoint(run_or_checkpoint, dataset, data_dir, split, batch_size)
@@ -33,19 +34,24 @@ def command(run_or_checkpoint, dataset, data_dir, split, batch_size, threads, as
     if as_json:
         options.print_json({"checkpoint": str(path), "split": split, **summary})
         return
-    click.echo(
-        f"{path}: accuracy {summary['accuracy']:.2%}, top-5 {summary['top5_accuracy']:.2%}, loss {summary['loss']:.4f} "
-        f"on {summary['count']:,} {split} images\n"
-    )
-    rows = [
-        [r["class"], *(_percent(r[k]) for k in ("precision", "recall", "f1")), r["count"]] for r in summary["per_class"]
-    ]
-    options.print_table(["class", "precision", "recall", "F1", "images"], rows, right=(1, 2, 3, 4))
+    on = f"on {summary['count']:,} {split} images"
+    if "accuracy" not in summary:
+        click.echo(f"{path}: loss {summary['loss']:.4g} {on}")
+        return
+    shares, columns = [("accuracy", "accuracy"), ("top-5", "top5_accuracy")], {"F1": "f1"}
+    if evaluation.task == PIXELS:
+        shares, columns = [("accuracy", "accuracy"), ("mean IoU", "mean_iou")], {"F1": "f1", "IoU": "iou"}
+    measured = ", ".join(f"{name} {_percent(summary[key], 2)}" for name, key in shares)
+    click.echo(f"{path}: {measured}, loss {summary['loss']:.4f} {on}\n")
+    columns = {"precision": "precision", "recall": "recall", **columns}
+    rows = [[r["class"], *(_percent(r[key]) for key in columns.values()), r["count"]] for r in summary["per_class"]]
+    head = ["class", *columns, "pixels" if evaluation.task == PIXELS else "images"]
+    options.print_table(head, rows, right=tuple(range(1, len(head))))
     if len(evaluation.classes) <= 20:
         click.echo("\nconfusion: a row for each class, a column for what it was taken for")
         rows = [[name, *row] for name, row in zip(evaluation.classes, summary["confusion"], strict=True)]
         options.print_table(["", *evaluation.classes], rows, right=tuple(range(1, len(rows) + 1)))
 
 
-def _percent(value):
-    return "-" if value is None else f"{value:.1%}"
+def _percent(value, digits=1):
+    return "-" if value is None else f"{value:.{digits}%}"

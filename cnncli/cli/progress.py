@@ -53,9 +53,11 @@ class Progress(Listener):
         self.close()
         self.done = record["step"]
         if not self.quiet:
+            shares = [("test accuracy", record["test_accuracy"]), ("test IoU", record["test_mean_iou"])]
+            measured = "".join(f"{name} {share:.2%}  " for name, share in shares if share is not None)
             click.echo(
                 f"epoch {record['epoch']}/{self.epochs}  loss {record['train_loss']:.4f}  "
-                f"test loss {record['test_loss']:.4f}  test accuracy {record['test_accuracy']:.2%}  "
+                f"test loss {record['test_loss']:.4f}  {measured}"
                 f"{record['images_per_second']:,.0f} images/s  {record['seconds']:.1f} s",
                 err=True,
             )

@@ -87,10 +87,12 @@ def command(resume, threads, as_json, quiet, verbose, **given):
 
 def print_result(result: dict) -> None:
     """The result in a line, and what to do with it."""
-    if result["test_accuracy"] is None:
+    if result["test_loss"] is None:
         text = "the first checkpoint is written" if not result["epochs"] else "was complete: nothing to do"
         click.echo(f"{result['run']}: {text}")
         return
-    best = f", best {result['best_test_accuracy']:.2%}"
     speed = f"{result['train_seconds']:.1f} s, {result['images_per_second']:,.0f} images/s"
-    click.echo(f"{result['run']}: test accuracy {result['test_accuracy']:.2%}{best} ({speed})")
+    measured = f"test loss {result['test_loss']:.4g}"
+    if result["test_accuracy"] is not None:
+        measured = f"test accuracy {result['test_accuracy']:.2%}, best {result['best_test_accuracy']:.2%}"
+    click.echo(f"{result['run']}: {measured} ({speed})")

@@ -59,10 +59,13 @@ def epoch_key(seed: int, epoch: int) -> int:
 
 
 class Feeder:
-    """Fills the input of plans from one split. `augment` is a tuple of the specification's augmentations."""
+    """Fills the input of plans from one split. `augment` is a tuple of the specification's augmentations.
 
-    def __init__(self, split: Split, normalization: Normalization, dtype, augment=()):
-        self.labels = split.labels
+    Pixels of the class `ignore` become unlabelled.
+    """
+
+    def __init__(self, split: Split, normalization: Normalization, dtype, augment=(), ignore: int | None = None):
+        self.labels, self._ignore = split.labels, -1 if ignore is None else ignore
         count, depth, height, width, channels = split.images.shape
         self._images = split.images.reshape(count, depth, height, width * channels)
         scale = 1 / (normalization.unit * normalization.deviation)
@@ -81,12 +84,18 @@ class Feeder:
         """Gather, augment and normalise `samples` (N,) into the plan's input, with their labels and numbers."""
         self._key[0] = key
         plan.samples[:] = samples
-        np.take(self.labels, samples, out=plan.labels)
+        if self.labels.ndim == 1:
+            np.take(self.labels, samples, out=plan.labels)
         if id(plan) not in self._gathers:
-            self._gathers[id(plan)] = plan, Program([self._gather(plan)])
+            self._gathers[id(plan)] = plan, Program(self._gather(plan))
         self._gathers[id(plan)][1]()
 
     def _gather(self, plan):
         scales, moves = (self._scale, self._offset), (self._key, self._shift, self._flip)
         x, samples = plan.x.array, plan.samples
-        return kernels.gather.step(len(samples), x, self._images, samples, plan.x_rows, *scales, *moves)
+        steps = [kernels.gather.step(len(samples), x, self._images, samples, plan.x_rows, *scales, *moves)]
+        if self.labels[0].size * len(samples) == plan.labels.size and self.labels.ndim > 1:
+            labels = plan.labels.reshape(len(samples), *self.labels.shape[1:])
+            given = labels, self.labels, samples, *moves, self._ignore
+            steps.append(kernels.gather_labels.step(len(samples), *given))
+        return steps

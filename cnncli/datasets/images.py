@@ -1,4 +1,4 @@
-"""Single image files, for prediction."""
+"""Single image files, read and written for prediction."""
 
 from pathlib import Path
 
@@ -28,3 +28,11 @@ def read_picture(path: Path, axes: tuple[int, ...], channels: int, invert: bool 
         raise DataError(f"{path}: damaged image ({error})") from None
     pixels = np.asarray(picture, np.uint8).reshape(1, 1, *axes, channels)
     return 255 - pixels if invert else np.ascontiguousarray(pixels)
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> Path:
+    """Write (H, W, C) uint8 of one or three channels as a PNG file; returns where it is."""
+    from PIL import Image
+
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)
+    return path

@@ -4,5 +4,6 @@ from cnncli.network.network import Network, nodes, schedule
 from cnncli.network.parameters import Parameters
 from cnncli.network.plan import Plan
 from cnncli.network.stages import stages
+from cnncli.network.task import CLASSES, INPUT, PIXELS
 
-__all__ = ["Network", "Parameters", "Plan", "nodes", "schedule", "stages"]
+__all__ = ["CLASSES", "INPUT", "PIXELS", "Network", "Parameters", "Plan", "nodes", "schedule", "stages"]

@@ -36,12 +36,12 @@ def check_gradients(specification, samples: int, seed: int = 0) -> list[Row]:
             network.parameters.value(name)[:] += generator.normal(0, 0.1, parameter.size)
     plan = network.plan(IMAGES, training=True)
     plan.x.interior[...] = generator.normal(size=plan.x.interior.shape)
-    plan.labels[:] = generator.integers(network.output.channels, size=IMAGES)
+    plan.labels[:] = generator.integers(network.output.channels, size=plan.labels.size)
     plan.draw(seed)
 
     def loss() -> float:
         plan.forward()
-        return plan.losses.mean()
+        return plan.losses.sum() / plan.total[0]
 
     loss()
     plan.backward()

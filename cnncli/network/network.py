@@ -11,15 +11,17 @@ from cnncli.network.parameters import Parameters
 from cnncli.network.plan import Plan
 from cnncli.network.schedule import Schedule
 from cnncli.network.stages import stages
+from cnncli.network.task import task_of
 
 
 def nodes(specification: "spec.Specification") -> list[spec.Node]:
-    """The layers with their shapes. Raises SpecificationError where an input does not fit, or the end is not flat."""
+    """The layers with their shapes. Raises SpecificationError where an input does not fit, or the end not the loss."""
     found = spec.nodes(specification)
-    if found[-1].output.rank:
+    try:
+        task_of(specification, found[0].shape, found[-1].output)
+    except ValueError as error:
         last = specification.layers[-1]
-        message = f"layer {last.path} ({last.kind}): the network must end in a flat output, one number a class"
-        raise SpecificationError(f"{last.location}: {message}, not {found[-1].output}: add `flatten` and `dense`")
+        raise SpecificationError(f"{last.location}: layer {last.path} ({last.kind}): {error}") from None
     return found
 
 
@@ -35,6 +37,7 @@ class Network:
         self.specification = specification
         self.nodes = nodes(specification)
         self.input, self.output = self.nodes[0].shape, self.nodes[-1].output
+        self.task = task_of(specification, self.input, self.output)
         self.arena = Arena(dtype)
         declared = {
             f"{node.path}.{name}": parameter

@@ -1,5 +1,6 @@
 """A plan: a network's buffers for one batch size, and the programs of a step on them. A step allocates nothing."""
 
+import math
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,9 +11,10 @@ from cnncli.kernels import elementwise
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.program import Program, Step
 from cnncli.layers.base import BIASES, DATA, WEIGHT, Binding, Parameter
-from cnncli.layers.losses import bind_loss, bind_ranks
+from cnncli.layers.losses import bind_input, bind_labels, bind_ranks
 from cnncli.network.schedule import Backward, Schedule, Slot
 from cnncli.network.stages import Stage
+from cnncli.network.task import INPUT, PIXELS
 
 
 class Part(NamedTuple):
@@ -28,28 +30,27 @@ class Part(NamedTuple):
 
 
 class Plan:
-    """What to fill: `x`, the input's buffer, with `labels` and `samples`; what comes of it: `output` (N, classes).
+    """What to fill: `x`, the input's buffer, with `labels` and `samples`; what comes of it: `output` (N, elements).
 
-    After `forward`, `losses` (N,) holds each sample's loss and `ranks` (N,) how many classes scored above the label.
+    `labels` (R,) are one for each sample, or one for each of its pixels, -1 where there is none; a network that
+    reconstructs its input needs none. After `forward`, `losses` (R,) holds each one's loss, `total` (1,) by how much
+    their sum is divided, and `ranks` (R,) how many classes scored above the label.
     `forward_parts` and `backward_parts` are what runs, in order. `arrays` is the memory, which plans of fewer images
     share.
     """
 
     def __init__(self, network, schedule: Schedule, images: int, arrays: list[np.ndarray]):
-        self.images, self.training, self.arrays = images, schedule.training, arrays
+        self.images, self.training, self.arrays, self.task = images, schedule.training, arrays, network.task
         self.stages, self._parameters, self._arena = schedule.stages, network.parameters, network.arena
         self._values = {value: self._buffer(slot) for value, slot in schedule.values.items()}
         self._gradients = {value: self._buffer(slot) for value, slot in schedule.gradients.items()}
         self.x, self.output = self._values[0], self._values[schedule.output].array
         self.doutput, self.x_rows = self._gradients[schedule.output].array, self.x.row_starts
-        self.labels, self.samples = np.zeros(images, np.int64), np.zeros(images, np.int64)
-        self.losses, self.ranks = np.zeros(images), np.zeros(images, np.int64)
+        rows = images * (math.prod(network.output.size) if network.task == PIXELS else 1)
+        self.labels, self.samples = np.zeros(rows, np.int64), np.zeros(images, np.int64)
+        self.losses, self.ranks, self.total = np.zeros(rows), np.zeros(rows, np.int64), np.full(1, float(rows))
         self.keys = np.zeros((len(self.stages), 1), np.uint64)
         self._layers = np.array([zlib.crc32(stage.path.encode()) for stage in self.stages], np.uint64)
-        specification = network.specification
-        smoothing = specification.train.label_smoothing if self.training else 0.0
-        loss = bind_loss(specification.loss, self.losses, self.doutput, self.output, self.labels, smoothing)
-        ranks = bind_ranks(self.ranks, self.output, self.labels)
         self._folds: list[Callable[[], None]] = []
         prepared: list[Step] = []
         self._version = -1
@@ -57,8 +58,17 @@ class Plan:
         self.backward_parts: list[Part] = []
         self._bind(schedule, prepared)
         ahead, back = ([s for part in of for s in part.steps] for of in (self.forward_parts, self.backward_parts))
-        self._infer, self._measure, self._backward = Program(ahead), Program([loss, ranks]), Program(back)
+        measures = self._bind_loss(network, self._gradients[schedule.output])
+        self._infer, self._measure, self._backward = Program(ahead), Program(measures), Program(back)
         self._prepare = Program(prepared)
+
+    def _bind_loss(self, network, doutput: Buffer) -> list[Step]:
+        specification, loss = network.specification, network.specification.loss
+        if network.task == INPUT:
+            return bind_input(loss.kind, self.losses, doutput, self.output, self.x)
+        smoothing = specification.train.label_smoothing if self.training else 0.0
+        given = self.losses, doutput, self.output, self.labels, self.total, smoothing, loss.weights
+        return [*bind_labels(loss.kind, *given), bind_ranks(self.ranks, self.output, self.labels)]
 
     def _buffer(self, slot: Slot) -> Buffer:
         array = self.arrays[slot.root.array][: self.images]
@@ -155,7 +165,7 @@ class Plan:
         self._infer()
 
     def backward(self) -> None:
-        """The gradients of the mean loss, into the network's parameters' gradients. After `forward`."""
+        """The gradients of the losses' sum over `total`, into the network's parameters' gradients. After `forward`."""
         self._backward()
 
 

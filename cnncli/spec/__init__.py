@@ -7,6 +7,7 @@ from cnncli.spec.files import models, read
 from cnncli.spec.nodes import Node, nodes
 from cnncli.spec.options import (
     AUGMENTATIONS,
+    LOSSES,
     OPTIMIZERS,
     SCHEDULES,
     Adam,
@@ -29,6 +30,7 @@ from cnncli.spec.specification import Entry, Specification, parse
 
 __all__ = [
     "AUGMENTATIONS",
+    "LOSSES",
     "OPTIMIZERS",
     "SCHEDULES",
     "Adam",

@@ -42,7 +42,6 @@ Count = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Extent = Annotated[int, Field(ge=1, le=65536)]
 Interval = Count | Annotated[str, StringConstraints(pattern=INTERVAL_PATTERN)]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Loss = Literal["softmax_cross_entropy", "mean_squared_error"]
 
 
 class Input(Options):
@@ -68,6 +67,60 @@ class Shift(Augmentation):
 
 
 AUGMENTATIONS = by_kind(flip=Flip, shift=Shift)
+
+
+class Loss(Choice):
+    """What the output is measured by: the labels, or with the target `input` what the first layer reads."""
+
+    target: Literal["labels", "input"] = "labels"
+
+    @property
+    def weights(self) -> list[float] | None:
+        """Of each class; None where all count the same."""
+        return None
+
+    @property
+    def ignored(self) -> int | None:
+        """The class whose pixels do not count."""
+        return None
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Of the label of a sample, or of each pixel where the output is a map of the input's size.
+
+    `class_weights`, a number a class, weigh the labels; pixels of the class `ignore` do not count.
+    """
+
+    target: Literal["labels"] = "labels"
+    class_weights: Annotated[list[NotNegative], Field(min_length=1)] | None = None
+    ignore: Annotated[int, Field(ge=0, le=254)] | None = None
+
+    @property
+    def weights(self):
+        return self.class_weights
+
+    @property
+    def ignored(self):
+        return self.ignore
+
+
+class MeanSquaredError(Loss):
+    """The squared difference of each element from its target: the one-hot label, or the input."""
+
+    lone = "target"
+
+
+class BinaryCrossEntropy(Loss):
+    """The cross-entropy of the sigmoid of each element and its target, from 0 to 1."""
+
+    lone = "target"
+
+
+LOSSES = by_kind(
+    softmax_cross_entropy=SoftmaxCrossEntropy,
+    mean_squared_error=MeanSquaredError,
+    binary_cross_entropy=BinaryCrossEntropy,
+)
 
 
 class Data(Options):
@@ -190,6 +243,6 @@ class Document(Options):
     name: Name = "model"  # `parse` puts the stem of the file's name here
     input: Input
     layers: Annotated[tuple[Layer, ...], OneOf("layer", LAYERS, many=True, least=1)]
-    loss: Loss = "softmax_cross_entropy"
+    loss: Annotated[Loss, OneOf("loss", LOSSES)] = SoftmaxCrossEntropy()
     data: Data = Data()
     train: Train = Train()

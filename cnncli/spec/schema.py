@@ -4,11 +4,12 @@ from typing import Any
 
 from cnncli.layers import LAYERS
 from cnncli.layers.initializers import INITIALIZERS
-from cnncli.spec.options import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Document
+from cnncli.spec.options import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, Document
 
 CHOICES = {
     "layer": LAYERS,
     "initializer": INITIALIZERS,
+    "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "augmentation": AUGMENTATIONS,

@@ -38,7 +38,7 @@ class Progress:
 
     given: Given
     step: int = 0
-    best: float = -1.0
+    best: float | None = None  # the score of the best epoch
     tally: Tally = field(default_factory=Tally)
 
     @classmethod
@@ -48,7 +48,7 @@ class Progress:
         given = replace(
             given, samples=tuple(int(n) for n in given.samples), data_dir=given.data_dir and str(given.data_dir)
         )
-        numbers = int(stored["step"]), float(stored["best"])
+        numbers = int(stored["step"]), None if stored["best"] is None else float(stored["best"])
         if min(numbers[0], tally.count) < 0 or not isinstance(given.dataset, str):
             raise ValueError("its progress makes no sense")
         return cls(given, *numbers, tally)

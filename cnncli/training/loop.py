@@ -10,7 +10,7 @@ from cnncli import kernels
 from cnncli.datasets import Dataset
 from cnncli.datasets.batches import Feeder, Normalization, epoch_key, epoch_order
 from cnncli.errors import DataError, DivergedError
-from cnncli.network import Network
+from cnncli.network import INPUT, PIXELS, Network
 from cnncli.training import checkpoint, runs
 from cnncli.training.checkpoint import Checkpoint, Given, Progress
 from cnncli.training.metrics import Tally, evaluate
@@ -39,8 +39,9 @@ class Run:
         self.options, data = network.specification.train, network.specification.data
         self.normalization = Normalization.of(dataset.train, data.normalize)
         dtype = network.arena.dtype
-        self.train_feeder = Feeder(dataset.train, self.normalization, dtype, data.augment)
-        self.test_feeder = Feeder(dataset.test, self.normalization, dtype)
+        ignore = network.specification.loss.ignored
+        self.train_feeder = Feeder(dataset.train, self.normalization, dtype, data.augment, ignore)
+        self.test_feeder = Feeder(dataset.test, self.normalization, dtype, ignore=ignore)
         self.optimizer = Optimizer(self.options.optimizer, network.parameters, network.arena)
         self.batch_size = min(self.options.batch_size, len(self.train_feeder))
         self.steps_per_epoch = -(-len(self.train_feeder) // self.batch_size)
@@ -96,7 +97,8 @@ class Run:
             "run": str(self.folder),
             "epochs": -(-p.step // self.steps_per_epoch),
             "test_accuracy": record["test_accuracy"] if record else None,
-            "best_test_accuracy": p.best if p.best >= 0 else None,
+            "test_loss": record["test_loss"] if record else None,
+            "best_test_accuracy": p.best if p.best is not None and self.network.task != INPUT else None,
             "train_seconds": round(seconds, 3),
             "images_per_second": round(images / max(seconds - compiling, 1e-9), 1),
             "compile_seconds": round(compiling, 3),
@@ -130,7 +132,8 @@ class Run:
     def _end_epoch(self, epoch: int, seconds: float, steps: int) -> dict:
         """Evaluate, write a line of metrics, keep the best; returns the line."""
         p, tally = self.progress, self.progress.tally
-        test = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size).tally
+        evaluation = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size)
+        test = evaluation.tally
         if not math.isfinite(test.loss):
             raise self._diverged(f"the test loss became {test.loss} after epoch {epoch + 1}")
         record = {
@@ -141,13 +144,14 @@ class Run:
             "test_loss": test.mean_loss,
             "test_accuracy": test.accuracy,
             "test_top5_accuracy": test.top5_accuracy,
+            "test_mean_iou": evaluation.mean_iou,
             "lr": learning_rate(self.options, p.step - 1, self.steps_per_epoch, self.total),
             "seconds": round(seconds, 3),
             "images_per_second": round(min(steps * self.batch_size, tally.count) / seconds, 1),
         }
         p.tally = Tally()
-        if test.accuracy > p.best:
-            p.best = test.accuracy
+        if p.best is None or test.score > p.best:
+            p.best = test.score
             self.save(runs.BEST)
         runs.add_metrics(self.folder, record)
         number, unit = self.options.save_interval
@@ -175,8 +179,17 @@ class Run:
             self._saved_at = time.monotonic()
 
 
-def check_classes(network: Network, dataset: Dataset) -> None:
-    """Raise DataError where a network has fewer outputs than the data set has classes."""
+def check_labels(network: Network, dataset: Dataset) -> None:
+    """Raise DataError where a data set's labels are not what a network learns, or it has fewer outputs than classes."""
+    if network.task == INPUT:
+        return
+    of_pixels = dataset.train.labels.ndim > 1
+    if of_pixels != (network.task == PIXELS):
+        has, learns = ("pixel", "sample") if of_pixels else ("sample", "pixel")
+        ends = "a map of the input's size, a channel a class" if of_pixels else "a flat output, a number a class"
+        raise DataError(
+            f"{dataset.name}: has a label for each {has}, the model learns one for each {learns}: let it end in {ends}"
+        )
     if network.output.channels < len(dataset.classes):
         raise DataError(
             f"{dataset.name}: has labels 0 .. {len(dataset.classes) - 1}, the model ends in {network.output.channels} "

@@ -1,70 +1,99 @@
-"""What a network is measured by: loss, accuracy, top-5, the confusion of classes."""
+"""What a network is measured by: loss, accuracy, top-5, the confusion of classes, intersection over union."""
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from cnncli.network import INPUT, PIXELS
 
 TOP = 5
 
 
 @dataclass
 class Tally:
-    """Sums over the samples of an epoch or of a split."""
+    """Sums over an epoch or a split: `count` samples with `labels`, a class for each or for each of their pixels.
+
+    `weight` is by what the sum of the losses is divided.
+    """
 
     loss: float = 0.0
+    weight: float = 0.0
     hits: int = 0
     top5: int = 0
+    labels: int = 0
     count: int = 0
 
     def add(self, plan) -> float:
         """Count a batch that ran forward; returns its mean loss."""
-        loss = float(plan.losses.sum())
+        loss, weight = float(plan.losses.sum()), float(plan.total[0])
         self.loss += loss
-        self.hits += int(np.count_nonzero(plan.ranks == 0))
-        self.top5 += int(np.count_nonzero(plan.ranks < TOP))
+        self.weight += weight
+        if plan.task != INPUT:
+            counted = plan.ranks[plan.ranks >= 0]
+            self.hits += int(np.count_nonzero(counted == 0))
+            self.top5 += int(np.count_nonzero(counted < TOP))
+            self.labels += len(counted)
         self.count += plan.images
-        return loss / plan.images
+        return loss / weight if weight else 0.0
 
     @property
     def mean_loss(self) -> float:
-        return self.loss / max(1, self.count)
+        return self.loss / self.weight if self.weight else 0.0
 
     @property
-    def accuracy(self) -> float:
-        return self.hits / max(1, self.count)
+    def accuracy(self) -> float | None:
+        """The share of labels that were hit; None where there are none."""
+        return self.hits / self.labels if self.labels else None
 
     @property
-    def top5_accuracy(self) -> float:
-        return self.top5 / max(1, self.count)
+    def top5_accuracy(self) -> float | None:
+        return self.top5 / self.labels if self.labels else None
+
+    @property
+    def score(self) -> float:
+        """What is the better the larger it is: the accuracy, or without labels the loss's negative."""
+        return -self.mean_loss if self.accuracy is None else self.accuracy
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`confusion` (classes, classes): how many of each class, a row, were taken for each, a column."""
+    """`confusion` (classes, classes): how many labels of each class, a row, were taken for each, a column."""
 
     tally: Tally
+    task: str
     confusion: np.ndarray
     classes: tuple[str, ...]
 
     def per_class(self) -> list[dict]:
-        """Precision, recall, F1 and count of each class; None where nothing was of it or taken for it."""
+        """Precision, recall, F1, intersection over union and count of each class; None where it never occurs."""
         rows = []
         for i, name in enumerate(self.classes):
             hits, taken, are = (
                 int(n) for n in (self.confusion[i, i], self.confusion[:, i].sum(), self.confusion[i].sum())
             )
             precision, recall = hits / taken if taken else None, hits / are if are else None
-            f1 = 2 * hits / (taken + are) if taken + are else None
-            rows.append({"class": name, "precision": precision, "recall": recall, "f1": f1, "count": are})
+            f1, iou = (2 * hits / (taken + are), hits / (taken + are - hits)) if taken + are else (None, None)
+            found = {"class": name, "precision": precision, "recall": recall, "f1": f1, "iou": iou, "count": are}
+            rows.append(found)
         return rows
+
+    @property
+    def mean_iou(self) -> float | None:
+        """The mean intersection over union of the classes that occur; None where no pixels are labelled."""
+        if self.task != PIXELS:
+            return None
+        known = [row["iou"] for row in self.per_class() if row["iou"] is not None]
+        return sum(known) / len(known) if known else None
 
     def summary(self) -> dict:
         """What `cnncli eval --json` prints."""
-        return {
+        found = {"loss": self.tally.mean_loss, "count": self.tally.count}
+        if self.task == INPUT:
+            return found
+        return found | {
             "accuracy": self.tally.accuracy,
             "top5_accuracy": self.tally.top5_accuracy,
-            "loss": self.tally.mean_loss,
-            "count": self.tally.count,
+            "mean_iou": self.mean_iou,
             "confusion": self.confusion.tolist(),
             "per_class": self.per_class(),
         }
@@ -73,13 +102,17 @@ class Evaluation:
 def evaluate(network, feeder, classes: tuple[str, ...], batch_size: int) -> Evaluation:
     """Run a network over a whole split in its order."""
     tally, outputs = Tally(), network.output.channels
-    confusion = np.zeros((max(outputs, len(classes)),) * 2, np.int64)
+    size = 0 if network.task == INPUT else max(outputs, len(classes))
+    confusion = np.zeros((size, size), np.int64)
     for start in range(0, len(feeder), batch_size):
         samples = np.arange(start, min(start + batch_size, len(feeder)))
         plan = network.plan(len(samples), training=False)
         feeder.fill(plan, samples, 0)
         plan.forward()
         tally.add(plan)
-        np.add.at(confusion, (plan.labels, plan.output.argmax(1)), 1)
-    names = tuple(classes) + tuple(f"output {i}" for i in range(len(classes), len(confusion)))
-    return Evaluation(tally, confusion, names)
+        if size:
+            taken, labelled = plan.output.reshape(-1, outputs).argmax(1), plan.labels >= 0
+            pairs = plan.labels[labelled] * size + taken[labelled]
+            confusion += np.bincount(pairs, minlength=size * size).reshape(size, size)
+    names = (tuple(classes) + tuple(f"output {i}" for i in range(len(classes), size)))[:size]
+    return Evaluation(tally, network.task, confusion, names)

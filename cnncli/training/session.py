@@ -4,15 +4,13 @@ import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from cnncli import __version__, datasets, kernels, spec
 from cnncli.datasets.batches import Feeder
 from cnncli.errors import CheckpointError, DataError
 from cnncli.network import Network
 from cnncli.training import checkpoint, runs
 from cnncli.training.checkpoint import Given
-from cnncli.training.loop import Listener, Run, check_classes
+from cnncli.training.loop import Listener, Run, check_labels
 from cnncli.training.metrics import Evaluation, evaluate
 
 
@@ -78,37 +76,15 @@ def evaluate_checkpoint(
     data = _dataset(dataset, data_dir, found.network)
     if data.classes != found.classes:
         raise DataError(f"{data.name}: its classes are not those that {path} was trained on")
-    feeder = Feeder(getattr(data, split), found.normalization, found.network.arena.dtype)
+    ignore = found.network.specification.loss.ignored
+    feeder = Feeder(getattr(data, split), found.normalization, found.network.arena.dtype, ignore=ignore)
     size = batch_size or found.network.specification.train.batch_size
     return path, evaluate(found.network, feeder, found.classes, min(size, len(feeder)))
 
 
-def predict(run_or_file: str | None, images: list[Path], invert: bool) -> list[dict]:
-    """The classes of image files, most probable first: a list of {"file", "class", "probabilities"}."""
-    from cnncli.datasets.images import read_picture
-    from cnncli.layers.losses import probabilities
-
-    found = checkpoint.read(runs.checkpoint_of(run_or_file))
-    network, results = found.network, []
-    if found.normalization.unit == 1:
-        raise DataError("the network was trained on floats, whose scale a picture does not have")
-    for path in images:
-        picture = read_picture(path, network.input.axes, network.input.channels, invert)
-        feeder = Feeder(datasets.Split(picture, np.zeros(1, np.int64)), found.normalization, network.arena.dtype)
-        plan = network.plan(1, training=False)
-        feeder.fill(plan, np.zeros(1, np.int64), 0)
-        plan.forward()
-        believed = probabilities(network.specification.loss, plan.output)[0]
-        order = np.argsort(-believed, kind="stable")
-        names = [found.classes[i] if i < len(found.classes) else f"output {i}" for i in order]
-        ranked = dict(zip(names, believed[order].tolist(), strict=True))
-        results.append({"file": str(path), "class": names[0], "probabilities": ranked})
-    return results
-
-
 def _dataset(name, data_dir, network):
     dataset = datasets.load(name, data_dir)
-    check_classes(network, dataset)
+    check_labels(network, dataset)
     return datasets.fit(dataset, network.input.axes, network.input.channels)
 
 

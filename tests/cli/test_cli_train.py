@@ -1,6 +1,7 @@
 """train, eval, predict and gradcheck: the whole way of a user, and the mistakes on it."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -74,12 +75,35 @@ def test_train_then_eval_then_predict(run, files):
     assert run("predict", "0.png", "--invert").out.startswith(f"0.png: {found[0]['class']} (")
 
 
+def test_an_autoencoder_is_trained_and_draws(run, mistake, files):
+    layers = "[conv: {filters: 8, padding: same}, relu, conv: {filters: 1, padding: same}]"
+    text = f"name: auto\ninput: {{channels: 1, size: [8, 8]}}\nlayers: {layers}\nloss: {{mean_squared_error: input}}\n"
+    Path("auto.yaml").write_text(f"{text}train: {{epochs: 6, optimizer: {{adam: 0.01}}}}\n")
+    ended = run("train", "--model", "auto.yaml")
+    assert re.fullmatch(r"runs/auto-digits-1: test loss [0-9.e-]+ \(.*\)\n", ended.out)
+    assert "accuracy" not in ended.err
+    measured = json.loads(run("eval", "--json").out)
+    assert set(measured) == {"checkpoint", "split", "loss", "count"}
+    assert run("eval").out.endswith(f"loss {measured['loss']:.4g} on 355 test images\n")
+
+    digit = np.frombuffer((bundled("data") / "digits" / "t10k-images-idx3-ubyte").read_bytes()[16:80], np.uint8)
+    Image.fromarray(digit.reshape(8, 8)).save("0.png")
+    message = "error: the network reconstructs pictures: say with --out in which folder"
+    assert mistake("predict", "0.png") == (1, message)
+    [found] = json.loads(run("predict", "0.png", "--out", "drawn", "--json").out)["predictions"]
+    assert found["picture"] == "drawn/0-output.png"
+    drawn = np.asarray(Image.open("drawn/0-output.png")).reshape(-1).astype(int)
+    assert np.corrcoef(drawn, digit)[0, 1] > 0.9
+    assert run("predict", "0.png", "--out", "drawn").out == f"0.png: drawn/0-output.png, loss {found['loss']:.4g}\n"
+
+
 def test_json_is_all_that_is_on_stdout(run, files):
     ended = run("train", "--model", "small.yaml", "--epochs", 1, "--json", "--quiet")
     assert ended.err == ""
     result = json.loads(ended.out)
     assert set(result) == {
-        "run", "epochs", "test_accuracy", "best_test_accuracy", "train_seconds", "images_per_second", "compile_seconds",
+        "run", "epochs", "test_accuracy", "best_test_accuracy", "test_loss", "train_seconds", "images_per_second",
+        "compile_seconds",
     }  # fmt: skip
     assert result["epochs"] == 1
 

@@ -44,7 +44,7 @@ def refused(*overrides: str) -> str:
         ("input.size=[9, 9]", lambda s: s.input.size, [9, 9]),
         ("input.size.1=9", lambda s: s.input.size, [8, 9]),
         ("input.size[1]=9", lambda s: s.input.size, [8, 9]),
-        ("loss=mean_squared_error", lambda s: s.loss, "mean_squared_error"),
+        ("loss=mean_squared_error", lambda s: s.loss.kind, "mean_squared_error"),
         ("layers.0.conv.filters=12", lambda s: s.layers[0].layer.filters, 12),
         ("layers[0].conv.filters=12", lambda s: s.layers[0].layer.filters, 12),
         ("layers[0].conv.kernel[1]=1", lambda s: s.layers[0].layer.kernel, [3, 1]),

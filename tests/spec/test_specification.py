@@ -72,7 +72,7 @@ def test_layers_have_paths_kinds_options_and_lines():
 
 def test_what_is_not_said_has_defaults():
     specification = parse(LENET, "lenet.yaml")
-    assert specification.loss == "softmax_cross_entropy"
+    assert specification.loss.kind == "softmax_cross_entropy"
     assert specification.data == Data(normalize="mean_std", augment=())
     assert specification.train == Train()
     assert specification.train.optimizer == Sgd(lr=0.01, momentum=0.9, nesterov=False, weight_decay=0, decoupled=False)

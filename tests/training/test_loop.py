@@ -13,7 +13,7 @@ from cnncli.errors import CheckpointError, CnncliError, DataError, DivergedError
 from cnncli.network import Network
 from cnncli.training import checkpoint, loop, runs
 from cnncli.training.checkpoint import Given
-from cnncli.training.loop import Listener, Run, check_classes
+from cnncli.training.loop import Listener, Run, check_labels
 
 # LeNet on the digits: PyTorch 2.13 in float64, from our first values (tests/peers/pinned_losses.py prints them)
 PINNED = [
@@ -64,6 +64,35 @@ train: {epochs: 2, batch_size: 100, optimizer: {sgd: {lr: 0.05}}, schedule: {one
 """
 
 
+PIXELS = """
+name: pixels
+input: {channels: 1, size: [8, 8]}
+layers:
+  - conv: {filters: 6, padding: same}
+  - relu
+  - conv: {filters: 3, padding: same}
+loss: {softmax_cross_entropy: {class_weights: [1, 0.5, 2]}}
+data: {augment: [flip, shift: 1]}
+train: {epochs: 3, batch_size: 100, optimizer: {adam: 0.01}, seed: 5}
+"""
+
+
+AUTOENCODER = """
+name: autoencoder
+input: {channels: 1, size: [8, 8]}
+layers:
+  - conv: {filters: 6, padding: same}
+  - relu
+  - flatten
+  - dense: 20
+  - relu
+  - dense: 64
+loss: {binary_cross_entropy: input}
+data: {normalize: none, augment: [flip, shift: 1]}
+train: {epochs: 3, batch_size: 100, optimizer: adam, seed: 5}
+"""
+
+
 class Losses(Listener):
     def __init__(self):
         self.losses, self.records = [], []
@@ -78,6 +107,18 @@ class Losses(Listener):
 @pytest.fixture(scope="module")
 def digits():
     return datasets.load("digits")
+
+
+@pytest.fixture(scope="module")
+def strokes(digits):
+    """The digits with a label for each pixel: how dark it is, nobody's at the bottom."""
+
+    def labelled(split):
+        masks = (split.images[..., 0] // 86).astype(np.uint8)
+        masks[:, :, -1] = 255
+        return replace(split, labels=masks)
+
+    return replace(digits, train=labelled(digits.train), test=labelled(digits.test), classes=("none", "grey", "dark"))
 
 
 def given(shuffle=True):
@@ -171,12 +212,18 @@ def test_nothing_that_is_not_finite_is_ever_written(tmp_path, digits, options):
 
 
 @pytest.mark.parametrize(
-    ("text", "stop"), [*((SMALL, stop) for stop in (1, 7, 15, 16, 44)), *((NORMALIZED, stop) for stop in (1, 15, 20))]
+    ("text", "stop"),
+    [
+        *((SMALL, stop) for stop in (1, 7, 15, 16, 44)),
+        *((NORMALIZED, stop) for stop in (1, 15, 20)),
+        *((text, stop) for text in (PIXELS, AUTOENCODER) for stop in (15, 20)),
+    ],
 )
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path, digits, text, stop):
-    whole, heard = new_run(tmp_path / "whole", digits, text=text), Losses()
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, digits, strokes, text, stop):
+    dataset = strokes if text == PIXELS else digits
+    whole, heard = new_run(tmp_path / "whole", dataset, text=text), Losses()
     result = whole.train(heard)
-    first = new_run(tmp_path / "cut", digits, "train.save_every=1", text=text)
+    first = new_run(tmp_path / "cut", dataset, "train.save_every=1", text=text)
     steps = 0
 
     class Stop(Listener):
@@ -189,7 +236,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, digits, text, stop):
     with pytest.raises(KeyboardInterrupt):
         first.train(Stop())
     found, again = checkpoint.read(tmp_path / "cut" / runs.LAST), Losses()
-    second = Run(found.network, digits, tmp_path / "cut", given())
+    second = Run(found.network, dataset, tmp_path / "cut", given())
     second.restore(found)
     assert second.progress.step == stop
     resumed = second.train(again)
@@ -239,10 +286,41 @@ def test_without_shuffling_every_epoch_has_the_same_order(tmp_path, digits):
     assert first.tolist() != second.tolist()
 
 
+def test_labels_of_pixels_are_learned(tmp_path, strokes):
+    run, heard = new_run(tmp_path, strokes, text=PIXELS), Losses()
+    result = run.train(heard)
+    labels = strokes.test.labels[strokes.test.labels != 255]
+    assert result["test_accuracy"] > np.bincount(labels).max() / labels.size + 0.2
+    assert result["test_accuracy"] > heard.records[0]["test_accuracy"]
+    assert heard.records[-1]["test_mean_iou"] > heard.records[0]["test_mean_iou"]
+    assert result["best_test_accuracy"] == max(record["test_accuracy"] for record in heard.records)
+
+
+def test_a_reconstruction_is_learned(tmp_path, digits):
+    run, heard = new_run(tmp_path, digits, text=AUTOENCODER), Losses()
+    result = run.train(heard)
+    losses = [record["test_loss"] for record in heard.records]
+    assert losses == sorted(losses, reverse=True)
+    assert result["test_loss"] == losses[-1]
+    assert result["test_accuracy"] is result["best_test_accuracy"] is None
+    assert checkpoint.read(tmp_path / runs.BEST).progress.best == -losses[-1]
+
+
+def test_data_and_network_must_be_of_one_task(digits, strokes):
+    for text, dataset, message in (
+        (SMALL, strokes, "has a label for each pixel, the model learns one for each sample: let it end in a map"),
+        (PIXELS, digits, "has a label for each sample, the model learns one for each pixel: let it end in a flat out"),
+    ):
+        with pytest.raises(DataError, match=message):
+            check_labels(Network(spec.parse(text, "small.yaml")), dataset)
+    for dataset in (digits, strokes):
+        check_labels(Network(spec.parse(AUTOENCODER, "small.yaml")), dataset)
+
+
 def test_more_classes_than_outputs_are_refused(digits):
     network = Network(spec.parse(SMALL.replace("dense: 10", "dense: 9"), "small.yaml"))
     with pytest.raises(DataError, match=r"has labels 0 \.\. 9, the model ends in 9 outputs"):
-        check_classes(network, digits)
+        check_labels(network, digits)
 
 
 def test_run_folders_are_new_and_never_overwritten(tmp_path, monkeypatch):
