@@ -32,6 +32,10 @@ class Progress(Listener):
             text = ", ".join(f"{name} {version}" for name, version in kernels.versions().items())
             click.echo(f"{text}; {network.arena.bytes / 2**20:.1f} MiB for parameters and optimiser", err=True)
 
+    def learning(self, path, kind):
+        if not self.quiet:
+            click.echo(f"learning the filters of {path} by {kind}", err=True)
+
     def chose_threads(self, seconds):
         if self.verbose and not self.quiet:
             tried = ", ".join(f"{count}: {1e3 * step:.3g} ms" for count, step in seconds.items())

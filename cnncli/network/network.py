@@ -1,14 +1,16 @@
 """A network: the checked specification with its parameters, from which plans are made for any batch size."""
 
+import copy
 from functools import lru_cache
 
 import numpy as np
 
 from cnncli import spec
 from cnncli.errors import SpecificationError
-from cnncli.kernels.buffer import Arena
+from cnncli.kernels.buffer import Arena, Buffer, new_buffer
+from cnncli.layers.base import NO_BORDER
 from cnncli.network.parameters import Parameters
-from cnncli.network.plan import Plan
+from cnncli.network.plan import Images, Plan
 from cnncli.network.schedule import Schedule
 from cnncli.network.stages import stages
 from cnncli.network.task import task_of
@@ -58,6 +60,17 @@ class Network:
             arrays = larger[0].arrays if larger else [self._take(images, slot) for slot in made.arrays]
             found = self._plans[images, training] = Plan(self, made, images, arrays)
         return found
+
+    def before(self, node: spec.Node, images: int) -> tuple[Plan | Images, Buffer]:
+        """A plan for the inference of what `node` reads; where that will lie. It has no loss, and memory of its own."""
+        value, own = node.inputs[0], copy.copy(self)
+        own.arena = Arena(self.arena.dtype)
+        if value == 0:
+            found = Images(new_buffer(own.arena, images, self.input, NO_BORDER))
+            return found, found.x
+        made = schedule(self.nodes[:value], training=False)
+        plan = Plan(own, made, images, [own._take(images, slot) for slot in made.arrays], measures=False)
+        return plan, plan.value(value)
 
     def _take(self, images: int, slot) -> np.ndarray:
         return self.arena.take((images, slot.elements))

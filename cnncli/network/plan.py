@@ -29,6 +29,17 @@ class Part(NamedTuple):
         return Program(self.steps)
 
 
+class Images:
+    """The plan of no layers: the input is what it makes."""
+
+    def __init__(self, x: Buffer):
+        self.x, self.x_rows, images = x, x.row_starts, len(x.array)
+        self.labels, self.samples = np.zeros(images, np.int64), np.zeros(images, np.int64)
+
+    def infer(self) -> None:
+        """Nothing is to be done."""
+
+
 class Plan:
     """What to fill: `x`, the input's buffer, with `labels` and `samples`; what comes of it: `output` (N, elements).
 
@@ -39,7 +50,7 @@ class Plan:
     share.
     """
 
-    def __init__(self, network, schedule: Schedule, images: int, arrays: list[np.ndarray]):
+    def __init__(self, network, schedule: Schedule, images: int, arrays: list[np.ndarray], measures: bool = True):
         self.images, self.training, self.arrays, self.task = images, schedule.training, arrays, network.task
         self.stages, self._parameters, self._arena = schedule.stages, network.parameters, network.arena
         self._values = {value: self._buffer(slot) for value, slot in schedule.values.items()}
@@ -58,8 +69,8 @@ class Plan:
         self.backward_parts: list[Part] = []
         self._bind(schedule, prepared)
         ahead, back = ([s for part in of for s in part.steps] for of in (self.forward_parts, self.backward_parts))
-        measures = self._bind_loss(network, self._gradients[schedule.output])
-        self._infer, self._measure, self._backward = Program(ahead), Program(measures), Program(back)
+        loss = self._bind_loss(network, self._gradients[schedule.output]) if measures else []
+        self._infer, self._measure, self._backward = Program(ahead), Program(loss), Program(back)
         self._prepare = Program(prepared)
 
     def _bind_loss(self, network, doutput: Buffer) -> list[Step]:
@@ -142,6 +153,10 @@ class Plan:
 
         self._folds.append(fold)
         return {"weight": weight, "bias": bias}
+
+    def value(self, number: int) -> Buffer:
+        """Where a value lies, as `Node` numbers them; only the input and the output last."""
+        return self._values[number]
 
     def draw(self, key: int) -> None:
         """Set the random numbers of this step: `key` stands for the seed and the epoch."""

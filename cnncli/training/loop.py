@@ -13,6 +13,7 @@ from cnncli.errors import DataError, DivergedError
 from cnncli.network import INPUT, PIXELS, Network
 from cnncli.training import checkpoint, runs
 from cnncli.training.checkpoint import Checkpoint, Given, Progress
+from cnncli.training.features import learn_features
 from cnncli.training.metrics import Tally, evaluate
 from cnncli.training.optimizers import Optimizer
 from cnncli.training.schedules import learning_rate
@@ -23,6 +24,8 @@ class Listener:
     """Hears of a run's progress. The command line draws it; this one is silent."""
 
     def started(self, run: "Run") -> None: ...
+
+    def learning(self, path: str, kind: str) -> None: ...
 
     def chose_threads(self, seconds: dict[int, float]) -> None: ...
 
@@ -74,6 +77,8 @@ class Run:
         p, record = self.progress, None
         listener.started(self)
         if p.step == 0:
+            plain = Feeder(self.dataset.train, self.normalization, self.network.arena.dtype)
+            learn_features(self.network, plain, self.options.seed, listener.learning)
             self.save(runs.LAST)
         if measure_threads and p.step < self.total:
             plan = self.network.plan(self.batch_size, training=True)
