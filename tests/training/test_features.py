@@ -122,7 +122,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(kind):
 
 
 @pytest.mark.parametrize(("layers", "message"), [
-    ("conv: {filters: 4, groups: 2, init: kmeans}|flatten|dense: 3", "layer 0_conv: its init kmeans is for layers of one"),
+    ("conv: {filters: 4, groups: 2, init: kmeans}|flatten|dense: 3", "0_conv: its init kmeans is for layers of one"),
     ("conv: {filters: 4, kernel: 9, padding: same, init: kmeans}|flatten|dense: 3", "larger than its input"),
 ])  # fmt: skip
 def test_what_has_no_patches(layers, message):
