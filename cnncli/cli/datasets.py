@@ -9,9 +9,9 @@ from cnncli.cli import options
 @options.data_dir
 @options.as_json
 def command(data_dir, as_json):
-    """List the data sets that cnncli knows by name, and where they lie.
+    """List the data sets that cnncli knows by name, where they lie, and what else it reads.
 
-    Besides these, --dataset takes the path of an .npz file or of a folder of IDX files.
+    --dataset takes one of these names, or the path of an .npz file or of a folder.
 
     \b
     Examples:
@@ -19,14 +19,16 @@ def command(data_dir, as_json):
       cnncli datasets --data-dir ~/data
       cnncli datasets --json
     """
-    from cnncli.datasets import DATASETS
+    from cnncli.datasets import DATASETS, FORMATS
 
     found = [_describe(name, entry, data_dir) for name, entry in DATASETS.items()]
     if as_json:
-        options.print_json({"datasets": found})
+        options.print_json({"datasets": found, "formats": FORMATS})
     else:
         rows = [[d["name"], _text(d) + ("\n" if d is not found[-1] else "")] for d in found]
         options.print_table(["name", "what it holds, and where it lies"], rows)
+        click.echo()
+        options.print_table(["by path", "what is read"], [[kind, text] for kind, text in FORMATS.items()])
 
 
 def _describe(name, entry, data_dir) -> dict:

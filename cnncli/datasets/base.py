@@ -1,17 +1,33 @@
 """What a data set is, and the checks that every reader ends with."""
 
+import math
+import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from cnncli.errors import DataError
 
 MAX_CLASSES = 65536  # a stray label of a billion would otherwise ask for a billion class names and outputs
+IGNORED = 255  # the label of pixels that nobody labelled: they count in no loss and no measure
+CLASSES, PIXELS = "classes", "pixels"  # the tasks: a label for each sample, or one for each of its pixels
+
+
+class Input(NamedTuple):
+    """What a network takes: spatial extents, such as (height, width), and channels. Readers decode to it."""
+
+    axes: tuple[int, ...]
+    channels: int
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples with their labels: `images` (N, D, H, W, C) uint8 or float32, C-contiguous; `labels` (N,) int64."""
+    """Samples with their labels: `images` (N, D, H, W, C) uint8 or float32, C-contiguous.
+
+    `labels` are (N,) int64, a class for each sample; or (N, D, H, W) uint8, a class for each pixel, with IGNORED where
+    there is none.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -40,6 +56,30 @@ class Dataset:
     @property
     def channels(self) -> int:
         return self.train.images.shape[4]
+
+    @property
+    def task(self) -> str:
+        """CLASSES or PIXELS, after the labels' shape. To reconstruct its inputs, a network needs no labels at all."""
+        return CLASSES if self.train.labels.ndim == 1 else PIXELS
+
+
+def allocate(where: str, count: int, sample: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Room for `count` samples; a DataError where the machine has not so much memory, before any of it is used.
+
+    Without the check the system grants the room and ends the process when it is filled.
+    """
+    needed, there = count * math.prod(sample) * np.dtype(dtype).itemsize, _machine_memory()
+    if needed > there:
+        sizes = f"{count} samples of {text_of_shape(sample)} need {needed / 2**30:.1f} GiB"
+        raise DataError(f"{where}: {sizes}, this machine has {there / 2**30:.1f}: make the model's input smaller")
+    return np.zeros((count, *sample), dtype)
+
+
+def _machine_memory() -> float:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return math.inf
 
 
 def check_images(where: str, images: np.ndarray) -> None:

@@ -1,0 +1,136 @@
+"""Pairs of images and masks of equal names, in folders images/ and masks/: a class for each pixel."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cnncli.datasets import folders, images
+from cnncli.datasets.base import IGNORED, Dataset, Input, Split, allocate, text_of_shape
+from cnncli.datasets.files import shown
+from cnncli.datasets.image_folder import SUFFIXES, in_threads, wanted_of
+from cnncli.errors import DataError
+
+IMAGES, MASKS = ("images", "image", "imgs"), ("masks", "mask", "labels", "label")
+MASK_SUFFIXES = (".png",)  # what is stored with losses has no exact classes
+HELD_OUT = 3  # one in so many
+FOREGROUND = 255  # in masks of nothing but 0 and 255
+
+
+class Pairs(NamedTuple):
+    """Image and mask files of equal stems, in natural order."""
+
+    images: list[Path]
+    masks: list[Path]
+
+
+def find(folder: Path) -> tuple[Path, Path | None] | None:
+    """The folders that hold images/ and masks/ for training and for testing, None where there are none."""
+    train, test = folders.splits(folder)
+    return (train, test) if _sides(train) else None
+
+
+def load_folder(train: Path, test: Path | None, name: str, source: str, network: Input | None = None) -> Dataset:
+    """The data set of pairs, images decoded to the network's input as in `image_folder`, masks cut and scaled with
+    them by nearest neighbour.
+
+    A mask's grey values, or the indices of its palette, are the classes, and 255 is IGNORED; where all masks hold
+    nothing but 0 and 255, 255 is class 1. Without a test split the last third in natural order is held out, in one
+    piece, because slices of a stack and frames of a film resemble their neighbours. Raises DataError, naming the file,
+    where an image has no mask or another size than its mask, and where a mask is damaged or in colour.
+    """
+    first = _matched(train)
+    if test is None:
+        count = len(first.images) - len(first.images) // HELD_OUT
+        parts = [Pairs(first.images[:count], first.masks[:count]), Pairs(first.images[count:], first.masks[count:])]
+        if not parts[1].images:
+            raise DataError(f"{shown(train)}: needs {HELD_OUT} or more images, so that a third can be held out")
+    else:
+        parts = [first, _matched(test)]
+    wanted = wanted_of(source, first.images[0], network)
+    splits = [_decode(source, part, wanted) for part in parts]
+    values = np.zeros(256, bool)
+    for split in splits:
+        for mask in split.labels:
+            values[np.unique(mask)] = True
+    found = set(np.flatnonzero(values).tolist())
+    if found <= {0, FOREGROUND}:
+        for split in splits:
+            split.labels[split.labels == FOREGROUND] = 1
+    return Dataset(name, source, 2, splits[0], splits[1], _classes(train, found))
+
+
+def _classes(folder: Path, found: set[int]) -> tuple[str, ...]:
+    labels = found - {IGNORED}
+    if found <= {0, FOREGROUND}:
+        labels = {0, 1}
+    if not labels:
+        raise DataError(f"{shown(folder)}: its masks hold no class, only {IGNORED}, which is ignored")
+    return tuple(str(label) for label in range(max(labels) + 1))
+
+
+def _sides(folder: Path) -> tuple[Path, Path] | None:
+    """The sub-folders of images and of masks."""
+    below = {path.name.lower(): path for path in folders.content(folder)[0]}
+    sides = [next((below[name] for name in names if name in below), None) for names in (IMAGES, MASKS)]
+    return None if None in sides else tuple(sides)
+
+
+def _matched(folder: Path) -> Pairs:
+    sides = _sides(folder)
+    if sides is None:
+        raise DataError(f"{shown(folder)}: lacks the sub-folders {IMAGES[0]} and {MASKS[0]}")
+    stems = [_stems(side, suffixes) for side, suffixes in zip(sides, (SUFFIXES, MASK_SUFFIXES), strict=True)]
+    for side, mine, others, what in ((0, *stems, "mask"), (1, *stems[::-1], "image")):
+        alone = next((stem for stem in mine if stem not in others), None)
+        if alone is not None:
+            raise DataError(f"{shown(mine[alone])}: has no {what} of its name in {shown(sides[1 - side])}")
+    return Pairs(list(stems[0].values()), [stems[1][stem] for stem in stems[0]])
+
+
+def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    found = {}
+    for path in folders.branch(folder, suffixes).files:
+        if path.stem in found:
+            raise DataError(f"{shown(path)}: has the name of {shown(found[path.stem].name)}")
+        found[path.stem] = path
+    if not found:
+        raise DataError(f"{shown(folder)}: holds no {', '.join(suffixes)} file")
+    return found
+
+
+def _decode(source: str, pairs: Pairs, wanted: Input) -> Split:
+    (height, width), count = wanted.axes, len(pairs.images)
+    into = allocate(shown(source), count, (1, height, width, wanted.channels), np.uint8)
+    labels = allocate(shown(source), count, (1, height, width), np.uint8)
+
+    def fill(i: int) -> None:
+        with images.opened(pairs.images[i]) as image:
+            size = images.size_of(image)
+            into[i, 0] = images.pixels(image, *wanted)
+        with images.opened(pairs.masks[i]) as mask:
+            if (mask.height, mask.width) != size:
+                sizes = text_of_shape((mask.height, mask.width)), text_of_shape(size)
+                raise DataError(f"{shown(pairs.masks[i])}: is {sizes[0]}, its image is {sizes[1]}")
+            labels[i, 0] = _classes_of(pairs.masks[i], mask, wanted.axes)
+
+    in_threads(fill, count)
+    return Split(into, labels)
+
+
+def _classes_of(path: Path, mask, axes: tuple[int, int]) -> np.ndarray:
+    """The values of a mask (H, W) uint8, cut and scaled as `images.pixels` does it."""
+    from PIL import Image, ImageOps
+
+    values = np.asarray(mask)
+    if values.ndim == 3:
+        colours = values[:, :, : 3 if values.shape[2] >= 3 else 1]
+        if (colours != colours[:, :, :1]).any():
+            raise DataError(f"{shown(path)}: is in colour: a mask holds classes as grey values or as palette indices")
+        values = colours[:, :, 0]
+    if values.dtype == bool:
+        values = values * np.uint8(FOREGROUND)
+    if values.min() < 0 or values.max() > IGNORED:
+        raise DataError(f"{shown(path)}: holds a class outside 0 .. {IGNORED}")
+    plane = Image.fromarray(np.ascontiguousarray(values, np.uint8))
+    return np.asarray(ImageOps.fit(plane, axes[::-1], Image.Resampling.NEAREST))
