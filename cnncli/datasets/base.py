@@ -121,5 +121,18 @@ def numbered_classes(labels: np.ndarray) -> tuple[str, ...]:
     return tuple(str(label) for label in range(int(labels.max()) + 1))
 
 
+def pixel_classes(where: str, *labels: np.ndarray) -> tuple[str, ...]:
+    """The names "0" .. "K-1" for labels (N, D, H, W) uint8 of pixels, K being the highest that is not IGNORED plus one.
+
+    Raises DataError where all are IGNORED.
+    """
+    highest = -1
+    for sample in (sample for split in labels for sample in split):
+        highest = max(highest, int(sample.max(initial=-1, where=sample != IGNORED)))
+    if highest < 0:
+        raise DataError(f"{where}: holds no class, only {IGNORED}, which is ignored")
+    return tuple(str(label) for label in range(highest + 1))
+
+
 def text_of_shape(shape: tuple[int, ...]) -> str:
     return "x".join(str(extent) for extent in shape)

@@ -15,7 +15,7 @@ from cnncli.resources import bundled
 FOLDERS_OF = (image_folder, wav_folder, npy_folder)
 FORMATS = {
     "images": "a folder for each class with .jpg, .jpeg or .png files; or train/ and test/ of these",
-    "images and masks": "images/ and masks/ with files of equal names, a class for each pixel; or train/ and test/ of these",
+    "pairs": "images/ and masks/ with files of equal names, a class for each pixel; or train/ and test/ of these",
     "sound": "a folder for each class with .wav files, or files named CLASS_SPEAKER_INDEX.wav",
     "volumes": "a folder for each class with .npy files, or a CLASS.npy or CLASS.npy.gz for each class, samples first",
     "cifar": "the binary files of CIFAR-10 or CIFAR-100",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnncli.datasets import folders, images
-from cnncli.datasets.base import IGNORED, Dataset, Input, Split, allocate, text_of_shape
+from cnncli.datasets.base import IGNORED, Dataset, Input, Split, allocate, pixel_classes, text_of_shape
 from cnncli.datasets.files import shown
 from cnncli.datasets.image_folder import SUFFIXES, in_threads, wanted_of
 from cnncli.errors import DataError
@@ -49,24 +49,18 @@ def load_folder(train: Path, test: Path | None, name: str, source: str, network:
         parts = [first, _matched(test)]
     wanted = wanted_of(source, first.images[0], network)
     splits = [_decode(source, part, wanted) for part in parts]
-    values = np.zeros(256, bool)
-    for split in splits:
-        for mask in split.labels:
-            values[np.unique(mask)] = True
-    found = set(np.flatnonzero(values).tolist())
-    if found <= {0, FOREGROUND}:
+    if not any(_has_others(split.labels) for split in splits):
         for split in splits:
             split.labels[split.labels == FOREGROUND] = 1
-    return Dataset(name, source, 2, splits[0], splits[1], _classes(train, found))
+        classes = ("0", "1")
+    else:
+        classes = pixel_classes(shown(train), *(split.labels for split in splits))
+    return Dataset(name, source, 2, splits[0], splits[1], classes)
 
 
-def _classes(folder: Path, found: set[int]) -> tuple[str, ...]:
-    labels = found - {IGNORED}
-    if found <= {0, FOREGROUND}:
-        labels = {0, 1}
-    if not labels:
-        raise DataError(f"{shown(folder)}: its masks hold no class, only {IGNORED}, which is ignored")
-    return tuple(str(label) for label in range(max(labels) + 1))
+def _has_others(labels: np.ndarray) -> bool:
+    """Whether there are other values than 0 and 255."""
+    return any(((mask != 0) & (mask != FOREGROUND)).any() for mask in labels)
 
 
 def _sides(folder: Path) -> tuple[Path, Path] | None:
