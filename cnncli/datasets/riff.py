@@ -85,9 +85,7 @@ def _header(path: Path, file: BinaryIO, size: int) -> tuple[Format, int, int]:
     """The format, where the numbers start, and the number of frames. The file's own length counts, not RIFF's."""
     start = file.read(12)
     if len(start) < 12 or start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        raise DataError(
-            f"{shown(path)}: not a WAV file: it starts with the bytes {start.hex(' ') or 'of an empty file'}"
-        )
+        raise DataError(f"{shown(path)}: not a WAV file: it starts with {start[:4].hex(' ') or 'nothing'}")
     wave = None
     for _ in range(MOST_CHUNKS):
         head = file.read(8)
