@@ -49,9 +49,8 @@ def _by_name(branch: folders.Branch) -> folders.Samples:
         folders.check_class_name(path, label)
         (found.test if int(index) < TEST_INDICES else found.train).append((path, classes.index(label)))
     if not found.train or not found.test:
-        raise DataError(
-            f"{shown(branch.folder)}: needs recordings with indices below {TEST_INDICES} to test on, and others"
-        )
+        needs = f"needs recordings of indices below {TEST_INDICES}, to test on, and others"
+        raise DataError(f"{shown(branch.folder)}: {needs}")
     return found
 
 
