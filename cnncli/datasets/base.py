@@ -126,12 +126,14 @@ def pixel_classes(where: str, *labels: np.ndarray) -> tuple[str, ...]:
 
     Raises DataError where all are IGNORED.
     """
-    highest = -1
-    for sample in (sample for split in labels for sample in split):
-        highest = max(highest, int(sample.max(initial=-1, where=sample != IGNORED)))
-    if highest < 0:
+    seen = np.zeros(IGNORED + 1, bool)
+    for split in labels:
+        for sample in split:
+            seen[sample] = True
+    classes = np.flatnonzero(seen[:IGNORED])
+    if not len(classes):
         raise DataError(f"{where}: holds no class, only {IGNORED}, which is ignored")
-    return tuple(str(label) for label in range(highest + 1))
+    return tuple(str(label) for label in range(int(classes[-1]) + 1))
 
 
 def text_of_shape(shape: tuple[int, ...]) -> str:
