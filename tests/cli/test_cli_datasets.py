@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cnncli.datasets import DATASETS
+from cnncli.datasets import DATASETS, FORMATS
 from cnncli.datasets.idx import FILES
 
 
@@ -39,6 +39,14 @@ def test_table_lists_the_catalogue(run):
     assert not any(line.endswith(" ") for line in ended.out.splitlines())
 
 
+def test_what_is_read_by_path_is_listed(run):
+    out = run("datasets").out
+    for kind, text in FORMATS.items():
+        assert f"\n{kind} " in out
+        assert text in out
+    assert json.loads(run("datasets", "--json").out)["formats"] == FORMATS
+
+
 def test_json_has_every_column(run):
     entry = json.loads(run("datasets", "--json").out)["datasets"][0]
     assert entry["name"] == "digits"
@@ -59,6 +67,14 @@ def test_downloaded_in_the_users_folder(run, home):
 def test_downloaded_in_a_named_folder(run, tmp_path):
     put(tmp_path / "mine" / "fashion-mnist")
     assert folders(run, "--data-dir", tmp_path / "mine")["fashion-mnist"] == str(tmp_path / "mine" / "fashion-mnist")
+
+
+def test_cifar_s_binaries_are_found(run, home):
+    (home / "cifar-10" / "cifar-10-batches-bin").mkdir(parents=True)
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        (home / "cifar-10" / "cifar-10-batches-bin" / name).write_bytes(b"")
+    assert folders(run)["cifar-10"] == str(home / "cifar-10" / "cifar-10-batches-bin")
+    assert folders(run)["cifar-100"] is None
 
 
 def test_incomplete_is_not_downloaded(run, home):

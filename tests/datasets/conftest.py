@@ -53,16 +53,3 @@ def message_of():
         return message
 
     return call
-
-
-@pytest.fixture(scope="session")
-def write_all():
-    """A function that writes files, a dictionary of paths below a folder and their bytes, and returns the folder."""
-
-    def write(folder, files: dict):
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        return folder
-
-    return write
