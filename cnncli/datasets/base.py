@@ -11,7 +11,8 @@ from cnncli.errors import DataError
 
 MAX_CLASSES = 65536  # a stray label of a billion would otherwise ask for a billion class names and outputs
 IGNORED = 255  # the label of pixels that nobody labelled: they count in no loss and no measure
-CLASSES, PIXELS = "classes", "pixels"  # the tasks: a label for each sample, or one for each of its pixels
+# the tasks: a label for each sample, one for each of its pixels, or none: then only its inputs can be reconstructed
+CLASSES, PIXELS, UNLABELLED = "classes", "pixels", "unlabelled"
 
 
 class Input(NamedTuple):
@@ -38,7 +39,8 @@ class Dataset:
     """A train and a test split of samples of one size.
 
     `source` is the path that it was read from, or "bundled"; `rank` is the number of spatial axes (1, 2 or 3): with a
-    rank of 2 the images' D is 1, with a rank of 1 D and H are 1. `classes` names the labels 0, 1, ...
+    rank of 2 the images' D is 1, with a rank of 1 D and H are 1. `classes` names the labels 0, 1, ...; there are none
+    where samples have no labels: then all of them are 0.
     """
 
     name: str
@@ -59,8 +61,16 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """CLASSES or PIXELS, after the labels' shape. To reconstruct its inputs, a network needs no labels at all."""
+        """What the labels are for: CLASSES, PIXELS or UNLABELLED."""
+        if not self.classes:
+            return UNLABELLED
         return CLASSES if self.train.labels.ndim == 1 else PIXELS
+
+    def counts(self, split: Split) -> list[int]:
+        """How many labels of a split, samples' or pixels', are of each class."""
+        parts = [split.labels] if split.labels.ndim == 1 else split.labels  # bincount makes them eight times as large
+        longest = max(len(self.classes), IGNORED + 1)
+        return sum(np.bincount(part.reshape(-1), minlength=longest) for part in parts)[: len(self.classes)].tolist()
 
 
 def allocate(where: str, count: int, sample: tuple[int, ...], dtype: type) -> np.ndarray:

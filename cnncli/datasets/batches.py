@@ -8,7 +8,7 @@ from cnncli.datasets.base import Split
 from cnncli.kernels import batch as kernels
 from cnncli.kernels.program import Program
 
-PART = 1024  # images that are made float64 at a time
+PART, PART_NUMBERS = 1024, 2**23  # the most images, and numbers, that are made float64 at a time
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Normalization:
 def _moments(images):
     """Mean and standard deviation of each channel, in float64, part by part, without a float copy of all of them."""
     channels, count = images.shape[-1], images.size // images.shape[-1]
-    parts = [images[start : start + PART] for start in range(0, len(images), PART)]
+    step = max(1, min(PART, PART_NUMBERS * len(images) // images.size))
+    parts = [images[start : start + step] for start in range(0, len(images), step)]
     mean = sum(part.sum((0, 1, 2, 3), dtype=np.float64) for part in parts) / count
     squares = sum(((part.reshape(-1, channels) - mean) ** 2).sum(0) for part in parts)
     return mean, np.sqrt(squares / count)

@@ -35,7 +35,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Samples:
-    """Files with the numbers of their classes, in the order of the classes; and the classes' names."""
+    """Files with the numbers of their classes, in the order of the classes; and the classes' names, if any."""
 
     train: list[tuple[Path, int]]
     test: list[tuple[Path, int]]
@@ -99,20 +99,20 @@ def branch(folder: Path, suffixes: Sequence[str]) -> Branch:
 def samples(train: Branch, test: Branch | None, what: str) -> Samples:
     """The files of class folders, with their classes. `what` names the files that are looked for, such as .wav.
 
-    Without a test split, a fifth of each class is held out (see `held_out`). Raises DataError where there is no class,
-    an empty one, one in the test split that the training split lacks, or nothing to test on.
+    Files in a folder without sub-folders have no classes. Without a test split, a fifth of each class is held out (see
+    `held_out`). Raises DataError where a class is empty, where the test split has one that the training split lacks,
+    or where there is nothing to test on.
     """
     classes = tuple(train.classes)
     if not classes:
-        raise DataError(f"{shown(train.folder)}: holds no sub-folders: a class is a sub-folder of {what} files")
+        return _unlabelled(train, test, what)
     for name, files in train.classes.items():
         check_class_name(train.folder / name, name)
         if not files:
             raise DataError(f"{shown(train.folder / name)}: holds no {what} file")
     found = Samples([], [], classes)
     for label, (name, files) in enumerate(train.classes.items()):
-        out = [False] * len(files) if test else held_out([path.name.encode(errors="surrogateescape") for path in files])
-        for path, is_test in zip(files, out, strict=True):
+        for path, is_test in zip(files, [False] * len(files) if test else _held_out_files(files), strict=True):
             (found.test if is_test else found.train).append((path, label))
         found.test.extend((path, label) for path in (test.classes.get(name, ()) if test else ()))
     for name in test.classes if test else ():
@@ -124,10 +124,25 @@ def samples(train: Branch, test: Branch | None, what: str) -> Samples:
     return found
 
 
+def _unlabelled(train: Branch, test: Branch | None, what: str) -> Samples:
+    out = [False] * len(train.files) if test else _held_out_files(train.files)
+    found = Samples([], [], ())
+    for path, is_test in zip(train.files, out, strict=True):
+        (found.test if is_test else found.train).append((path, 0))
+    found.test.extend((path, 0) for path in (test.files if test else ()))
+    if not found.test:
+        raise DataError(f"{shown((test or train).folder)}: holds no {what} files to test on")
+    return found
+
+
 def check_class_name(path: Path, name: str) -> None:
     """Refuse a class name that no table or checkpoint could hold."""
     if not name.isprintable():
         raise DataError(f"{shown(path)}: is no name for a class: it holds characters that cannot be shown")
+
+
+def _held_out_files(files: Sequence[Path]) -> list[bool]:
+    return held_out([path.name.encode(errors="surrogateescape") for path in files])
 
 
 def held_out(keys: Sequence[bytes]) -> list[bool]:

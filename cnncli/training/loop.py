@@ -8,7 +8,7 @@ import numpy as np
 
 from cnncli import kernels
 from cnncli.datasets import Dataset
-from cnncli.datasets.base import CLASSES
+from cnncli.datasets.base import PIXELS, UNLABELLED
 from cnncli.datasets.batches import Feeder, Normalization, epoch_key, epoch_order
 from cnncli.errors import DataError, DivergedError
 from cnncli.network import Network
@@ -177,9 +177,11 @@ class Run:
 
 
 def check_classes(network: Network, dataset: Dataset) -> None:
-    """Raise DataError where a network has fewer outputs than the data set has classes, or labels are of pixels."""
-    if dataset.task != CLASSES:
+    """Raise DataError where a network has fewer outputs than the data set has classes, or samples have no class."""
+    if dataset.task == PIXELS:
         raise DataError(f"{dataset.name}: has a label for each pixel, the model ends in one for each sample")
+    if dataset.task == UNLABELLED:
+        raise DataError(f"{dataset.name}: has no classes: put the files of each class into a sub-folder of its name")
     if network.output.channels < len(dataset.classes):
         raise DataError(
             f"{dataset.name}: has labels 0 .. {len(dataset.classes) - 1}, the model ends in {network.output.channels} "

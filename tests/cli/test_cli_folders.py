@@ -106,6 +106,12 @@ def test_a_model_of_another_kind_is_one_line(mistake, digits):
     assert (code, line) == (3, f"error: pictures: holds images, the model's input is 1x64: {hint}")
 
 
+def test_files_without_classes_are_not_for_a_classifier(mistake, digits):
+    code, line = mistake("train", "--model", "small.yaml", "--dataset", "pictures/train/3")
+    hint = "put the files of each class into a sub-folder of its name"
+    assert (code, line) == (3, f"error: 3: has no classes: {hint}")
+
+
 def test_labels_of_pixels_are_for_models_of_pixels(mistake, here, write_all):
     for i in range(3):
         for side in ("images", "masks"):

@@ -51,6 +51,14 @@ def test_val_is_the_test_split_where_there_is_no_other(tmp_path, write_all):
     assert files == {"Train/cat/1.x": ("train", 0), "Val/cat/2.x": ("test", 0)}
 
 
+def test_files_without_classes(tmp_path, write_all):
+    names = [f"{i}.x" for i in range(10)]
+    files, classes = listed(write_all(tmp_path / "one", dict.fromkeys(names, b"")))
+    assert (sorted(files.values()), classes) == ([("test", 0)] * 2 + [("train", 0)] * 8, ())
+    files, classes = listed(write_all(tmp_path / "two", dict.fromkeys(("train/1.x", "train/2.x", "test/3.x"), b"")))
+    assert (list(files.values()), classes) == ([("train", 0)] * 2 + [("test", 0)], ())
+
+
 def test_a_class_may_be_called_train(tmp_path, write_all):
     _, classes = listed(write_all(tmp_path, {f"{name}/{i}.x": b"" for name in ("car", "train") for i in range(2)}))
     assert classes == ("car", "train")
@@ -76,7 +84,7 @@ def test_links_are_followed_and_circles_end(tmp_path, write_all):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["1.x"], "{}: holds no sub-folders: a class is a sub-folder of .x files"),
+        (["1.x"], "{}: holds no .x files to test on"),
         (["cat/1.x", "dog/1.y"], "{}/dog: holds no .x file"),
         (["cat/1.x", "dog/1.x"], "{}: holds no .x files to test on: a class needs two"),
         (["train/cat/1.x", "test/cow/1.x"], "{}/test/cow: is a class that {}/train lacks"),
