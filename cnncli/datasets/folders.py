@@ -1,7 +1,8 @@
 """Folders of files: a class a sub-folder, or train/ and test/ above them, and what is held out where there is no test/.
 
-A class is named after its sub-folder; files follow in natural order (9 before 10). Hidden files and folders are passed
-over, links are followed, and nothing is looked for deeper, so that links in a circle lead nowhere.
+A class is named after its sub-folder, and has the files in there and a few folders deeper, in natural order (9 before
+10). Hidden files and folders are passed over. Links to files and to folders of classes are followed, others to folders
+are not, so that links in a circle lead nowhere.
 """
 
 import hashlib
@@ -17,16 +18,24 @@ from cnncli.errors import DataError
 TRAIN, TESTS = "train", ("test", "val", "valid", "validation")  # of several, the first is the test split
 HELD_OUT = 5  # one sample in so many, of each class
 SYSTEM_FOLDERS = ("__MACOSX",)
-MAX_WRAPPERS = 3
+MAX_WRAPPERS, MAX_DEPTH = 3, 3
 
 
 @dataclass(frozen=True)
 class Branch:
-    """The data files of one split: those in the folder itself, and those of each sub-folder."""
+    """The files of one split: those in the folder itself, and those of each sub-folder."""
 
     folder: Path
     files: tuple[Path, ...]
     classes: dict[str, tuple[Path, ...]]
+
+    def only(self, suffixes: Sequence[str]) -> "Branch":
+        """The same with the files of these suffixes."""
+
+        def chosen(files: Iterable[Path]) -> tuple[Path, ...]:
+            return tuple(path for path in files if path.name.lower().endswith(tuple(suffixes)))
+
+        return Branch(self.folder, chosen(self.files), {name: chosen(files) for name, files in self.classes.items()})
 
     @property
     def count(self) -> int:
@@ -86,14 +95,18 @@ def splits(folder: Path) -> tuple[Path, Path | None]:
     return train, next((below[name] for name in TESTS if name in below), None)
 
 
-def branch(folder: Path, suffixes: Sequence[str]) -> Branch:
-    """The data files of these suffixes in a folder and in its sub-folders."""
-
-    def chosen(files: Iterable[Path]) -> tuple[Path, ...]:
-        return tuple(path for path in files if path.name.lower().endswith(tuple(suffixes)))
-
+def branch(folder: Path) -> Branch:
+    """The files in a folder and below its sub-folders."""
     below, files = content(folder)
-    return Branch(folder, chosen(files), {path.name: chosen(content(path)[1]) for path in below})
+    return Branch(folder, tuple(files), {path.name: tuple(_all_files(path, MAX_DEPTH)) for path in below})
+
+
+def _all_files(folder: Path, depth: int) -> list[Path]:
+    below, files = content(folder)
+    for path in below:
+        if depth and not path.is_symlink():
+            files += _all_files(path, depth - 1)
+    return files
 
 
 def samples(train: Branch, test: Branch | None, what: str) -> Samples:
@@ -112,7 +125,7 @@ def samples(train: Branch, test: Branch | None, what: str) -> Samples:
             raise DataError(f"{shown(train.folder / name)}: holds no {what} file")
     found = Samples([], [], classes)
     for label, (name, files) in enumerate(train.classes.items()):
-        for path, is_test in zip(files, [False] * len(files) if test else _held_out_files(files), strict=True):
+        for path, is_test in zip(files, _held_out_files(train.folder / name, files, test), strict=True):
             (found.test if is_test else found.train).append((path, label))
         found.test.extend((path, label) for path in (test.classes.get(name, ()) if test else ()))
     for name in test.classes if test else ():
@@ -125,9 +138,8 @@ def samples(train: Branch, test: Branch | None, what: str) -> Samples:
 
 
 def _unlabelled(train: Branch, test: Branch | None, what: str) -> Samples:
-    out = [False] * len(train.files) if test else _held_out_files(train.files)
     found = Samples([], [], ())
-    for path, is_test in zip(train.files, out, strict=True):
+    for path, is_test in zip(train.files, _held_out_files(train.folder, train.files, test), strict=True):
         (found.test if is_test else found.train).append((path, 0))
     found.test.extend((path, 0) for path in (test.files if test else ()))
     if not found.test:
@@ -141,8 +153,11 @@ def check_class_name(path: Path, name: str) -> None:
         raise DataError(f"{shown(path)}: is no name for a class: it holds characters that cannot be shown")
 
 
-def _held_out_files(files: Sequence[Path]) -> list[bool]:
-    return held_out([path.name.encode(errors="surrogateescape") for path in files])
+def _held_out_files(folder: Path, files: Sequence[Path], test: Branch | None) -> list[bool]:
+    """Which files of a class are for testing, by their paths in its folder; none where there is a test split."""
+    if test:
+        return [False] * len(files)
+    return held_out([path.relative_to(folder).as_posix().encode(errors="surrogateescape") for path in files])
 
 
 def held_out(keys: Sequence[bytes]) -> list[bool]:

@@ -103,19 +103,15 @@ def _load_folder(folder: Path, network: Input | None) -> Dataset:
     paired = pairs.find(inner)
     if paired:
         return pairs.load_folder(*paired, name, source, network)
-    train, test = folders.splits(inner)
-    found = []
-    for reader in FOLDERS_OF:
-        branches = folders.branch(train, reader.SUFFIXES), folders.branch(test, reader.SUFFIXES) if test else None
-        if branches[0].count:
-            found.append((reader, branches))
+    train, test = (part and folders.branch(part) for part in folders.splits(inner))
+    found = [reader for reader in FOLDERS_OF if train.only(reader.SUFFIXES).count]
     if not found:
         raise DataError(f"{shown(folder)}: holds no data set: expected IDX or CIFAR files, or {_expected()}")
     if len(found) > 1:
-        both = " and ".join(reader.SUFFIXES[-1] for reader, _ in found)
+        both = " and ".join(reader.SUFFIXES[-1] for reader in found)
         raise DataError(f"{shown(folder)}: holds {both} files: a data set is of one kind")
-    reader, branches = found[0]
-    return reader.load_folder(*branches, name, source, network)
+    parts = (part and part.only(found[0].SUFFIXES) for part in (train, test))
+    return found[0].load_folder(*parts, name, source, network)
 
 
 def _expected() -> str:

@@ -84,7 +84,7 @@ def _matched(folder: Path) -> Pairs:
 
 def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     found = {}
-    for path in folders.branch(folder, suffixes).files:
+    for path in folders.branch(folder).only(suffixes).files:
         if path.stem in found:
             raise DataError(f"{shown(path)}: has the name of {shown(found[path.stem].name)}")
         found[path.stem] = path

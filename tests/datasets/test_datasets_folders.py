@@ -13,7 +13,8 @@ ANY = (".x",)
 def listed(folder):
     """The samples as {name: (part, class)}, and the classes."""
     train, test = folders.splits(folders.enter(folder))
-    found = folders.samples(folders.branch(train, ANY), test and folders.branch(test, ANY), ANY[0])
+    train, test = (part and folders.branch(part).only(ANY) for part in (train, test))
+    found = folders.samples(train, test, ANY[0])
     pairs = [(path, ("train", label)) for path, label in found.train]
     pairs += [(path, ("test", label)) for path, label in found.test]
     return {str(path.relative_to(folder)): value for path, value in pairs}, found.classes
@@ -79,6 +80,23 @@ def test_links_are_followed_and_circles_end(tmp_path, write_all):
     (tmp_path / "loop").mkdir()
     (tmp_path / "loop" / "loop").symlink_to(tmp_path / "loop")
     assert folders.enter(tmp_path / "loop").name == "loop"
+
+
+def test_folders_in_a_class_are_searched_but_not_without_end(tmp_path, write_all):
+    names = (
+        "cat/b/2.x",
+        "cat/1.x",
+        "cat/b/c/.hidden/4.x",
+        "cat/b/c/d/5.x",
+        "cat/b/c/d/e/6.x",
+        "dog/images/1.x",
+        "dog/2.x",
+    )
+    files, classes = listed(write_all(tmp_path, dict.fromkeys(names, b"")))
+    assert (set(files), classes) == (
+        {"cat/b/2.x", "cat/1.x", "cat/b/c/d/5.x", "dog/images/1.x", "dog/2.x"},
+        ("cat", "dog"),
+    )
 
 
 @pytest.mark.parametrize(
