@@ -31,7 +31,9 @@ def opened(path: Path, formats: tuple[str, ...] | None = FORMATS) -> Iterator:
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError(f"{shown(path)}: is not {'a JPEG or PNG' if formats else 'an'} image") from None
+        raise DataError(
+            f"{shown(path)}: is not {'a JPEG or PNG image' if formats else 'an image that Pillow can read'}"
+        ) from None
     except Image.DecompressionBombError:
         most = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise DataError(
