@@ -29,18 +29,23 @@ def load_folder(
     damaged or of another size than the first.
     """
     rank = len(network.axes) if network else VOLUME
-    if train.files and not train.classes:
+    if train.files and not any(train.classes.values()):
         splits, classes = _stacks(train, test, rank, network)
     else:
         listed = folders.samples(train, test, SUFFIXES[0])
-        splits, classes = (
-            [_files(source, files, rank, network) for files in (listed.train, listed.test)],
-            listed.classes,
-        )
+        classes = listed.classes
+        splits = [_files(source, files, rank, network) for files in (listed.train, listed.test)]
     _check_alike(shown(source), splits[1].images, splits[0].images, "training samples")
-    if all(_is_binary(split.images) for split in splits):
-        splits = [Split(split.images.astype(np.uint8) * np.uint8(255), split.labels) for split in splits]
-    return Dataset(name, source, rank, splits[0], splits[1], classes)
+    binary = all(split.images.dtype == bool for split in splits)
+    train, test = (Split(_for_network(split.images, binary), split.labels) for split in splits)
+    return Dataset(name, source, rank, train, test, classes)
+
+
+def _for_network(images: np.ndarray, binary: bool) -> np.ndarray:
+    """What was read as uint8, float32, or bool where it has but 0 and 1, as uint8 or float32."""
+    if binary:
+        return images.astype(np.uint8) * np.uint8(255)
+    return images.astype(np.float32) if images.dtype == bool else images
 
 
 def _stacks(train, test, rank: int, network: Input | None) -> tuple[list[Split], tuple[str, ...]]:
@@ -84,6 +89,8 @@ def _files(source: str, files: list[tuple[Path, int]], rank: int, network: Input
         if into is None:
             into = allocate(shown(source), len(files), image.shape[1:], image.dtype)
         _check_alike(shown(path), image, into, f"those of {shown(files[0][0])}")
+        if into.dtype == bool and image.dtype != bool:
+            into = into.astype(np.float32)
         into[i] = image[0]
     return Split(into, np.array([label for _, label in files], np.int64))
 
@@ -95,7 +102,7 @@ def _class_of(path: Path) -> str:
 
 
 def _read(path: Path, rank: int, network: Input | None, stacked: bool) -> np.ndarray:
-    """The samples of a file, one or `stacked`, as (N, D, H, W, C) uint8 or float32."""
+    """The samples of a file, one or `stacked`, as (N, D, H, W, C) uint8, float32, or bool where all are 0 or 1."""
     with npy.opened(path) as stored:
         shape = stored.shape if stacked else (1, *stored.shape)
         if len(shape) - 1 not in (rank, rank + 1):
@@ -109,6 +116,8 @@ def _read(path: Path, rank: int, network: Input | None, stacked: bool) -> np.nda
             start += len(part)
     numbers = numbers.reshape(shape)
     check_images(shown(path), numbers)
+    if dtype == np.float32 and all(((image == 0) | (image == 1)).all() for image in numbers):
+        numbers = numbers.astype(bool)
     if len(shape) - 1 == rank:
         numbers = numbers[..., None]
     elif _channels_first(shape[1:], network):
@@ -123,10 +132,7 @@ def _channels_first(sample: tuple[int, ...], network: Input | None) -> bool:
 
 
 def _check_alike(where: str, images: np.ndarray, others: np.ndarray, whose: str) -> None:
-    if images.shape[1:] != others.shape[1:] or images.dtype != others.dtype:
-        have, want = (f"{text_of_shape(a.shape[1:])} of {a.dtype}" for a in (images, others))
+    if images.shape[1:] != others.shape[1:] or (images.dtype == np.uint8) != (others.dtype == np.uint8):
+        kinds = {True: "bytes", False: "numbers"}
+        have, want = (f"{text_of_shape(a.shape[1:])} {kinds[a.dtype == np.uint8]}" for a in (images, others))
         raise DataError(f"{where}: samples are {have}, {whose} are {want}")
-
-
-def _is_binary(images: np.ndarray) -> bool:
-    return images.dtype != np.uint8 and all(((part == 0) | (part == 1)).all() for part in images)

@@ -28,7 +28,7 @@ def load_folder(
     channels decide. Raises DataError, naming the file, where one is damaged, has another sample rate than the first or
     channels that do not fit, and where the network is not of one axis.
     """
-    named = train.files and not train.classes and all(NAMED.fullmatch(path.name) for path in train.files)
+    named = train.files and not any(train.classes.values()) and all(NAMED.fullmatch(path.name) for path in train.files)
     listed = _by_name(train) if named and test is None else folders.samples(train, test, SUFFIXES[0])
     rate, wanted = _wanted(source, listed, network)
     splits = []

@@ -194,11 +194,23 @@ def test_types(tmp_path, write_all, kind):
         assert set(np.unique(dataset.train.images)) == {0, 1, 7}
 
 
+@pytest.mark.parametrize("form", ["{}.npy", "{}/1.npy"])
+@pytest.mark.parametrize("binary", ["train/a", "train/b", "test/a", "test/b"])
+def test_some_files_of_0_and_1_are_numbers_like_the_others(tmp_path, write_all, form, binary):
+    names = ("train/a", "train/b", "test/a", "test/b")
+    numbers = {name: np.full((2, 2), 1.0 if name == binary else 7 + i) for i, name in enumerate(names)}
+    files = {form.format(name): encoded(x[None] if form == "{}.npy" else x) for name, x in numbers.items()}
+    dataset = load(write_all(tmp_path, files), None, Input((2, 2), 1))
+    for split, part in ((dataset.train, names[:2]), (dataset.test, names[2:])):
+        assert split.images.dtype == np.float32
+        np.testing.assert_array_equal(split.images[:, 0, :, :, 0], [numbers[name] for name in part])
+
+
 @pytest.mark.parametrize(
     ("file", "array", "message"),
     [
-        ("b.npy", GRIDS[:, :1], "samples are 1x3x4x1 of uint8, those of {}/a.npy are 2x3x4x1 of uint8"),
-        ("b.npy", GRIDS / 7, "samples are 2x3x4x1 of float32, those of {}/a.npy are 2x3x4x1 of uint8"),
+        ("b.npy", GRIDS[:, :1], "samples are 1x3x4x1 bytes, those of {}/a.npy are 2x3x4x1 bytes"),
+        ("b.npy", GRIDS / 7, "samples are 2x3x4x1 numbers, those of {}/a.npy are 2x3x4x1 bytes"),
         ("b.npy", GRIDS[0], "has the shape 2x3x4, expected samples of 3 axes, with channels or without, samples first"),
         ("b.npy", np.full((3, 2, 2, 2), np.nan), "sample 0 holds a number that is not finite as float32"),
         ("b.npy", np.full((3, 2, 2, 2), 1e300), "sample 0 holds a number that is not finite as float32"),
@@ -212,7 +224,7 @@ def test_files_that_do_not_fit_are_named(tmp_path, write_all, message_of, file, 
 def test_samples_that_do_not_fit_are_named(tmp_path, write_all, message_of):
     files = {f"{name}/{i}.npy": encoded(GRIDS[i]) for name in "ab" for i in range(3)}
     write_all(tmp_path, {**files, "b/9.npy": encoded(GRIDS[0, :, :2])})
-    assert message_of(load, tmp_path).startswith(f"{tmp_path}/b/9.npy: samples are 2x2x4x1 of uint8, those of ")
+    assert message_of(load, tmp_path).startswith(f"{tmp_path}/b/9.npy: samples are 2x2x4x1 bytes, those of ")
 
 
 def test_two_files_of_one_class_and_a_class_too_many(tmp_path, write_all, message_of):
