@@ -70,6 +70,7 @@ def _list(data_dir, as_json) -> None:
         options.print_table(["name", "what it holds, and where it lies"], rows)
         click.echo()
         options.print_table(["by path", "what is read"], [[kind, text] for kind, text in FORMATS.items()])
+        click.echo("\nfolders may lie in train/ and test/; without them a part is held out (see the README)")
 
 
 def _describe(name, entry, data_dir) -> dict:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from cnncli.datasets import cifar, folders, idx, image_folder, npy_folder, pairs, wav_folder
+from cnncli.datasets import cifar, folders, idx, image_folder, npy_folder, pairs, volume_pairs, wav_folder
 from cnncli.datasets.base import Dataset, Input
 from cnncli.datasets.catalogue import Entry, entry_of, known
 from cnncli.datasets.files import shown
@@ -13,9 +13,9 @@ from cnncli.errors import DataError
 from cnncli.resources import bundled
 
 FOLDERS_OF = (image_folder, wav_folder, npy_folder)
-FORMATS = {
-    "images": "a folder for each class with .jpg, .jpeg or .png files; or train/ and test/ of these",
-    "pairs": "images/ and masks/ with files of equal names, a class for each pixel; or train/ and test/ of these",
+FORMATS = {  # each of the first four also in train/ and test/
+    "images": "a folder for each class with .jpg, .jpeg or .png files",
+    "pairs": "images/ and masks/ with images or .npy files of equal names: a class for each pixel",
     "sound": "a folder for each class with .wav files, or files named CLASS_SPEAKER_INDEX.wav",
     "volumes": "a folder for each class with .npy files, or a CLASS.npy or CLASS.npy.gz for each class, samples first",
     "cifar": "the binary files of CIFAR-10 or CIFAR-100",
@@ -102,7 +102,8 @@ def _load_folder(folder: Path, network: Input | None) -> Dataset:
         return cifar.load_folder(inner, form, name, source)
     paired = pairs.find(inner)
     if paired:
-        return pairs.load_folder(*paired, name, source, network)
+        reader = volume_pairs if pairs.hold(paired[0], npy_folder.SUFFIXES) else pairs
+        return reader.load_folder(*paired, name, source, network)
     train, test = (part and folders.branch(part) for part in folders.splits(inner))
     found = [reader for reader in FOLDERS_OF if train.only(reader.SUFFIXES).count]
     if not found:

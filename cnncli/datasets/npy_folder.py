@@ -34,14 +34,17 @@ def load_folder(
     else:
         listed = folders.samples(train, test, SUFFIXES[0])
         classes = listed.classes
-        splits = [_files(source, files, rank, network) for files in (listed.train, listed.test)]
-    _check_alike(shown(source), splits[1].images, splits[0].images, "training samples")
+        splits = []
+        for files in (listed.train, listed.test):
+            images = read_files(source, [path for path, _ in files], rank, network)
+            splits.append(Split(images, np.array([label for _, label in files], np.int64)))
+    check_alike(shown(source), splits[1].images, splits[0].images, "training samples")
     binary = all(split.images.dtype == bool for split in splits)
-    train, test = (Split(_for_network(split.images, binary), split.labels) for split in splits)
+    train, test = (Split(for_network(split.images, binary), split.labels) for split in splits)
     return Dataset(name, source, rank, train, test, classes)
 
 
-def _for_network(images: np.ndarray, binary: bool) -> np.ndarray:
+def for_network(images: np.ndarray, binary: bool) -> np.ndarray:
     """What was read as uint8, float32, or bool where it has but 0 and 1, as uint8 or float32."""
     if binary:
         return images.astype(np.uint8) * np.uint8(255)
@@ -56,7 +59,7 @@ def _stacks(train, test, rank: int, network: Input | None) -> tuple[list[Split],
         raise DataError(f"{shown(train.folder)}: holds two files of one class")
     parts: tuple[list, list] = [], []
     for path in train.files:
-        images, label = _read(path, rank, network, stacked=True), known[_class_of(path)]
+        images, label = read_array(path, rank, network, stacked=True), known[_class_of(path)]
         if test is None:
             digests = [hashlib.sha256(image).digest() for image in images]
             different = sorted({digest: i for i, digest in reversed(list(enumerate(digests)))}.values())
@@ -67,7 +70,7 @@ def _stacks(train, test, rank: int, network: Input | None) -> tuple[list[Split],
     for path in test.files if test else ():
         if _class_of(path) not in known:
             raise DataError(f"{shown(path)}: is a class that {shown(train.folder)} lacks")
-        parts[1].append((path, _read(path, rank, network, stacked=True), known[_class_of(path)]))
+        parts[1].append((path, read_array(path, rank, network, stacked=True), known[_class_of(path)]))
     if not sum(len(images) for _, images, _ in parts[1]):
         raise DataError(f"{shown((test or train).folder)}: holds no sample to test on")
     return [_joined(part) for part in parts], classes
@@ -76,23 +79,23 @@ def _stacks(train, test, rank: int, network: Input | None) -> tuple[list[Split],
 def _joined(parts: list[tuple[Path, np.ndarray, int]]) -> Split:
     first = parts[0][1]
     for path, images, _ in parts:
-        _check_alike(shown(path), images, first, f"those of {shown(parts[0][0])}")
+        check_alike(shown(path), images, first, f"those of {shown(parts[0][0])}")
     images = np.concatenate([images for _, images, _ in parts])
     return Split(images, np.concatenate([np.full(len(images), label, np.int64) for _, images, label in parts]))
 
 
-def _files(source: str, files: list[tuple[Path, int]], rank: int, network: Input | None) -> Split:
-    """A file a sample."""
+def read_files(source: str, files: list[Path], rank: int, network: Input | None) -> np.ndarray:
+    """The samples of files, one each, as `read_array` has them."""
     into = None
-    for i, (path, _) in enumerate(files):
-        image = _read(path, rank, network, stacked=False)
+    for i, path in enumerate(files):
+        image = read_array(path, rank, network, stacked=False)
         if into is None:
             into = allocate(shown(source), len(files), image.shape[1:], image.dtype)
-        _check_alike(shown(path), image, into, f"those of {shown(files[0][0])}")
+        check_alike(shown(path), image, into, f"those of {shown(files[0])}")
         if into.dtype == bool and image.dtype != bool:
             into = into.astype(np.float32)
         into[i] = image[0]
-    return Split(into, np.array([label for _, label in files], np.int64))
+    return into
 
 
 def _class_of(path: Path) -> str:
@@ -101,7 +104,7 @@ def _class_of(path: Path) -> str:
     return name
 
 
-def _read(path: Path, rank: int, network: Input | None, stacked: bool) -> np.ndarray:
+def read_array(path: Path, rank: int, network: Input | None, stacked: bool) -> np.ndarray:
     """The samples of a file, one or `stacked`, as (N, D, H, W, C) uint8, float32, or bool where all are 0 or 1."""
     with npy.opened(path) as stored:
         shape = stored.shape if stacked else (1, *stored.shape)
@@ -131,7 +134,7 @@ def _channels_first(sample: tuple[int, ...], network: Input | None) -> bool:
     return not last_fits and (first_fits or sample[0] == 1 != sample[-1])
 
 
-def _check_alike(where: str, images: np.ndarray, others: np.ndarray, whose: str) -> None:
+def check_alike(where: str, images: np.ndarray, others: np.ndarray, whose: str) -> None:
     if images.shape[1:] != others.shape[1:] or (images.dtype == np.uint8) != (others.dtype == np.uint8):
         kinds = {True: "bytes", False: "numbers"}
         have, want = (f"{text_of_shape(a.shape[1:])} {kinds[a.dtype == np.uint8]}" for a in (images, others))

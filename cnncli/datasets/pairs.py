@@ -30,6 +30,11 @@ def find(folder: Path) -> tuple[Path, Path | None] | None:
     return (train, test) if _sides(train) else None
 
 
+def hold(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a folder's images are files of these suffixes."""
+    return bool(folders.branch(_sides(folder)[0]).only(suffixes).files)
+
+
 def load_folder(train: Path, test: Path | None, name: str, source: str, network: Input | None = None) -> Dataset:
     """The data set of pairs, images decoded to the network's input as in `image_folder`, masks cut and scaled with
     them by nearest neighbour.
@@ -39,23 +44,31 @@ def load_folder(train: Path, test: Path | None, name: str, source: str, network:
     piece, because slices of a stack and frames of a film resemble their neighbours. Raises DataError, naming the file,
     where an image has no mask or another size than its mask, and where a mask is damaged or in colour.
     """
-    first = _matched(train)
-    if test is None:
-        count = len(first.images) - len(first.images) // HELD_OUT
-        parts = [Pairs(first.images[:count], first.masks[:count]), Pairs(first.images[count:], first.masks[count:])]
-        if not parts[1].images:
-            raise DataError(f"{shown(train)}: needs {HELD_OUT} or more images, so that a third can be held out")
-    else:
-        parts = [first, _matched(test)]
-    wanted = wanted_of(source, first.images[0], network)
-    splits = [_decode(source, part, wanted) for part in parts]
+    train_part, test_part = parts(train, test, (SUFFIXES, MASK_SUFFIXES))
+    wanted = wanted_of(source, train_part.images[0], network)
+    return named(name, source, 2, [_decode(source, part, wanted) for part in (train_part, test_part)])
+
+
+def parts(train: Path, test: Path | None, suffixes: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[Pairs, Pairs]:
+    """The pairs to train and to test on; `suffixes` are those of images and of masks."""
+    first = _matched(train, suffixes)
+    if test is not None:
+        return first, _matched(test, suffixes)
+    count = len(first.images) - len(first.images) // HELD_OUT
+    if count == len(first.images):
+        raise DataError(f"{shown(train)}: needs {HELD_OUT} or more images, so that a third can be held out")
+    return Pairs(first.images[:count], first.masks[:count]), Pairs(first.images[count:], first.masks[count:])
+
+
+def named(name: str, source: str, rank: int, splits: list[Split]) -> Dataset:
+    """The data set of two splits with the values of their masks for labels, which become those of classes."""
     if not any(_has_others(split.labels) for split in splits):
         for split in splits:
             split.labels[split.labels == FOREGROUND] = 1
         classes = ("0", "1")
     else:
-        classes = pixel_classes(shown(train), *(split.labels for split in splits))
-    return Dataset(name, source, 2, splits[0], splits[1], classes)
+        classes = pixel_classes(shown(source), *(split.labels for split in splits))
+    return Dataset(name, source, rank, splits[0], splits[1], classes)
 
 
 def _has_others(labels: np.ndarray) -> bool:
@@ -70,11 +83,11 @@ def _sides(folder: Path) -> tuple[Path, Path] | None:
     return None if None in sides else tuple(sides)
 
 
-def _matched(folder: Path) -> Pairs:
+def _matched(folder: Path, suffixes: tuple[tuple[str, ...], tuple[str, ...]]) -> Pairs:
     sides = _sides(folder)
     if sides is None:
         raise DataError(f"{shown(folder)}: lacks the sub-folders {IMAGES[0]} and {MASKS[0]}")
-    stems = [_stems(side, suffixes) for side, suffixes in zip(sides, (SUFFIXES, MASK_SUFFIXES), strict=True)]
+    stems = [_stems(side, of) for side, of in zip(sides, suffixes, strict=True)]
     for side, mine, others, what in ((0, *stems, "mask"), (1, *stems[::-1], "image")):
         alone = next((stem for stem in mine if stem not in others), None)
         if alone is not None:
@@ -85,9 +98,10 @@ def _matched(folder: Path) -> Pairs:
 def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     found = {}
     for path in folders.branch(folder).only(suffixes).files:
-        if path.stem in found:
-            raise DataError(f"{shown(path)}: has the name of {shown(found[path.stem].name)}")
-        found[path.stem] = path
+        stem = path.name[: -max(len(suffix) for suffix in suffixes if path.name.lower().endswith(suffix))]
+        if stem in found:
+            raise DataError(f"{shown(path)}: has the name of {shown(found[stem].name)}")
+        found[stem] = path
     if not found:
         raise DataError(f"{shown(folder)}: holds no {', '.join(suffixes)} file")
     return found
