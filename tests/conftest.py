@@ -22,3 +22,16 @@ def one_thread():
     """
     if kernels := sys.modules.get("cnncli.kernels"):  # imported by the tests that use them, and slow to import
         kernels.set_threads(1)
+
+
+@pytest.fixture(scope="session")
+def write_all():
+    """A function that writes files, a dictionary of paths below a folder and their bytes, and returns the folder."""
+
+    def write(folder, files: dict):
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return folder
+
+    return write

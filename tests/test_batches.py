@@ -84,6 +84,17 @@ def test_units_are_those_of_the_field():
     np.testing.assert_allclose(normalization.deviation, [0.3081], atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("numbers", [1, 150, 2**23])
+def test_moments_do_not_depend_on_the_parts(monkeypatch, dtype, numbers):
+    monkeypatch.setattr("cnncli.datasets.batches.PART_NUMBERS", numbers)
+    images = images_of((2, 5, 4, 3), dtype)
+    unit = 255 if dtype == np.uint8 else 1
+    found = Normalization.of(Split(images, np.zeros(40, np.int64)), "mean_std")
+    np.testing.assert_allclose(found.mean, images.mean((0, 1, 2, 3), np.float64) / unit, rtol=1e-12)
+    np.testing.assert_allclose(found.deviation, images.std((0, 1, 2, 3), np.float64) / unit, rtol=1e-12)
+
+
 def test_a_channel_that_never_changes_keeps_its_scale():
     images = images_of((1, 4, 4, 2), np.uint8)
     images[..., 1] = 51

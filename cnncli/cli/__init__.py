@@ -18,7 +18,7 @@ COMMANDS = {
     "check": "Check a model file without training it.",
     "gradcheck": "Check a network's gradients against finite differences.",
     "models": "List the models that come with cnncli.",
-    "datasets": "List the data sets that cnncli knows.",
+    "datasets": "List the data sets that cnncli knows, or say what is in one.",
     "download": "Download a data set.",
     "cache": "Show, fill or clear the cache of compiled kernels.",
     "info": "Show versions, processor and folders, to paste into a report.",

@@ -23,7 +23,7 @@ dataset = click.option(
     "--dataset",
     "-d",
     metavar="NAME_OR_PATH",
-    help="digits (bundled), mnist, fashion-mnist, an .npz file or a folder of IDX files.",
+    help="digits (bundled), mnist, cifar-10 ..., an .npz file, or a folder of images or others: see `cnncli datasets`.",
 )
 data_dir = click.option(
     "--data-dir",

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnncli.datasets.base import Split
+from cnncli.datasets.base import IGNORED, Split
 from cnncli.kernels import batch as kernels
 from cnncli.kernels.program import Program
 
-PART = 1024  # images that are made float64 at a time
+PART, PART_NUMBERS = 1024, 2**23  # the most images, and numbers, that are made float64 at a time
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,20 @@ class Normalization:
 def _moments(images):
     """Mean and standard deviation of each channel, in float64, part by part, without a float copy of all of them."""
     channels, count = images.shape[-1], images.size // images.shape[-1]
-    parts = [images[start : start + PART] for start in range(0, len(images), PART)]
-    mean = sum(part.sum((0, 1, 2, 3), dtype=np.float64) for part in parts) / count
-    squares = sum(((part.reshape(-1, channels) - mean) ** 2).sum(0) for part in parts)
+    step = max(1, min(PART, PART_NUMBERS * len(images) // images.size))
+    parts = [images[start : start + step].reshape(-1, channels) for start in range(0, len(images), step)]
+    if images.dtype == np.uint8:  # from how often each value occurs: CIFAR-10 in 0.5 s instead of 5.5
+        seen, values = sum(_histogram(part) for part in parts), np.arange(256.0)
+        mean = seen @ values / count
+        return mean, np.sqrt((seen * (values - mean[:, None]) ** 2).sum(1) / count)
+    mean = sum(part.sum(0, dtype=np.float64) for part in parts) / count
+    squares = sum(((part - mean) ** 2).sum(0) for part in parts)
     return mean, np.sqrt(squares / count)
+
+
+def _histogram(part: np.ndarray) -> np.ndarray:
+    """How often each channel of (N, channels) uint8 has each value: (channels, 256)."""
+    return np.stack([np.bincount(channel, minlength=256) for channel in part.T])
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -96,6 +106,6 @@ class Feeder:
         steps = [kernels.gather.step(len(samples), x, self._images, samples, plan.x_rows, *scales, *moves)]
         if self.labels[0].size * len(samples) == plan.labels.size and self.labels.ndim > 1:
             labels = plan.labels.reshape(len(samples), *self.labels.shape[1:])
-            given = labels, self.labels, samples, *moves, self._ignore
+            given = labels, self.labels, samples, *moves, IGNORED, self._ignore
             steps.append(kernels.gather_labels.step(len(samples), *given))
         return steps

@@ -10,18 +10,28 @@ from cnncli.errors import DataError
 
 @dataclass(frozen=True)
 class File:
-    """One published file: its name, its sha256 and its length in bytes."""
+    """One published file: its name, its sha256 and its length in bytes. Some are published with an md5 alone.
+
+    A file out of an archive that was checked may have neither: then its length says whether it is there.
+    """
 
     name: str
-    sha256: str
+    sha256: str = ""
     size: int | None = None
+    md5: str = ""
+
+    @property
+    def checksum(self) -> str | None:
+        """Such as sha256:440fca..."""
+        return f"sha256:{self.sha256}" if self.sha256 else f"md5:{self.md5}" if self.md5 else None
 
 
 @dataclass(frozen=True)
 class Entry:
     """One data set: `input` is (C, H, W), `counts` the numbers of training and test samples.
 
-    `mirrors` are base addresses that hold `files`, the best first; a bundled data set has none.
+    `mirrors` are base addresses that hold `files`, or the `archive` (.tar.gz) with `files` in its `folder`, the best
+    first; a bundled data set has none. `form` is that of CIFAR's files, empty for IDX files.
     """
 
     title: str
@@ -32,6 +42,9 @@ class Entry:
     input: tuple[int, int, int]
     counts: tuple[int, int]
     bundled: bool = False
+    form: str = ""
+    archive: File | None = None
+    folder: str = ""
 
 
 def _idx_files(suffix: str, *checks: tuple[str, int]) -> tuple[File, ...]:
@@ -41,6 +54,18 @@ def _idx_files(suffix: str, *checks: tuple[str, int]) -> tuple[File, ...]:
 
 DIGITS = tuple(str(digit) for digit in range(10))
 GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+NAMES_OF_CIFAR100 = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate
+poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+"""
+CIFAR100 = tuple(NAMES_OF_CIFAR100.split())
+ALIASES = {"cifar10": "cifar-10", "cifar100": "cifar-100"}
 
 DATASETS: dict[str, Entry] = {
     "digits": Entry(
@@ -96,14 +121,53 @@ DATASETS: dict[str, Entry] = {
         input=(1, 28, 28),
         counts=(60000, 10000),
     ),
+    "cifar-10": Entry(
+        title="CIFAR-10, small photographs of animals and vehicles (Krizhevsky, 2009)",
+        files=(
+            File("data_batch_1.bin", "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5", 30730000),
+            File("data_batch_2.bin", "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed", 30730000),
+            File("data_batch_3.bin", "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67", 30730000),
+            File("data_batch_4.bin", "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48", 30730000),
+            File("data_batch_5.bin", "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add", 30730000),
+            File("test_batch.bin", "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b", 30730000),
+        ),
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        licence="none stated by its publisher",
+        classes=CIFAR10,
+        input=(3, 32, 32),
+        counts=(50000, 10000),
+        form="cifar-10",
+        archive=File(
+            "cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", 170052171
+        ),
+        folder="cifar-10-batches-bin",
+    ),
+    "cifar-100": Entry(
+        title="CIFAR-100, small photographs in a hundred classes (Krizhevsky, 2009)",
+        files=(File("train.bin", size=153700000), File("test.bin", size=30740000)),
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        licence="none stated by its publisher",
+        classes=CIFAR100,
+        input=(3, 32, 32),
+        counts=(50000, 10000),
+        form="cifar-100",
+        archive=File("cifar-100-binary.tar.gz", size=168513733, md5="03b5dce01913d631647c71ecec9e9cb8"),
+        folder="cifar-100-binary",
+    ),
 }
+
+
+def known(name: str) -> str | None:
+    """The catalogue's name for what a user calls it, None where it has none."""
+    name = ALIASES.get(name, name)
+    return name if name in DATASETS else None
 
 
 def entry_of(name: str) -> Entry:
     """The catalogue's entry; DataError with the nearest name and all names where there is none."""
-    if name in DATASETS:
-        return DATASETS[name]
+    if known(name):
+        return DATASETS[known(name)]
     near = difflib.get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else "."
-    known = ", ".join(sorted(DATASETS))
-    raise DataError(f"{shown(name)}: no data set or path of that name{hint} Data sets: {known}, or a folder or .npz")
+    names = ", ".join(sorted(DATASETS))
+    raise DataError(f"{shown(name)}: no data set or path of that name{hint} Data sets: {names}, or a folder or .npz")

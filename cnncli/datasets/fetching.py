@@ -1,6 +1,7 @@
-"""Downloads: every file through its sha256, into a temporary name first, from one mirror after the other."""
+"""Downloads: every file through its checksum, into a temporary name first, from one mirror after the other."""
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from cnncli.datasets.catalogue import File, entry_of
+from cnncli.datasets.archives import unpack
+from cnncli.datasets.catalogue import Entry, File, entry_of, known
 from cnncli.datasets.files import open_regular, reason, shown
 from cnncli.datasets.home import data_home
 from cnncli.errors import DataError
@@ -29,11 +31,12 @@ def download(
     """The files of a catalogue's data set, fetched into `data_home(data_dir)/NAME` where they are not there yet.
 
     `mirrors` are base addresses (http, https) or local folders, tried in order instead of the catalogue's own. A file
-    that is there with the right sha256 is left alone, one with another is replaced. `progress` draws a bar a file on
+    that is there with the right checksum is left alone, one with another is replaced. `progress` draws a bar a file on
     stderr. Raises DataError where the name is unknown, the folder cannot be written, or no mirror gives the right
-    bytes: then files that are complete stay, and nothing partial does.
+    bytes: then files that are complete stay, and nothing partial does. Where the files come in an archive, that is
+    fetched, checked, unpacked and removed.
     """
-    entry = entry_of(name)
+    name, entry = known(name), entry_of(name)
     if entry.bundled:
         return [bundled("data") / name / file.name for file in entry.files]
     remaining = list(mirrors) or list(entry.mirrors)
@@ -42,8 +45,11 @@ def download(
     folder = (data_home(data_dir) / name).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in entry.files:
-            if not _is_there(folder / file.name, file.sha256):
+        missing = [file for file in entry.files if not _is_there(folder, file)]
+        if missing and entry.archive:
+            _fetch_archive(name, folder, entry, remaining, progress)
+        else:
+            for file in missing:
                 _fetch(name, folder, file, remaining, progress)
     except OSError as error:
         raise DataError(f"{shown(error.filename or folder)}: cannot be written: {reason(error)}") from None
@@ -60,13 +66,26 @@ def _check_mirror(mirror: str) -> None:
         raise DataError(f"{shown(mirror)}: not a mirror: give an http or https address, or a folder")
 
 
-def _is_there(path: Path, sha256: str) -> bool:
-    """Whether the file is there with that checksum; OSError where something else than a file has its name."""
+def _is_there(folder: Path, file: File) -> bool:
+    """Whether the file is there with its checksum; OSError where something else than a file has its name."""
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        with open_regular(folder / file.name) as stored:
+            if file.checksum is None:
+                return os.fstat(stored.fileno()).st_size == file.size
+            kind, _, digest = file.checksum.partition(":")
+            return hashlib.file_digest(stored, kind).hexdigest() == digest
     except FileNotFoundError:
         return False
+
+
+def _fetch_archive(name: str, folder: Path, entry: Entry, mirrors: list[str], progress: bool) -> None:
+    """Fetch the archive, where it is not there yet, and unpack its files; only one that was there is kept."""
+    brought = _is_there(folder, entry.archive)
+    if not brought:
+        _fetch(name, folder, entry.archive, mirrors, progress)
+    unpack(folder / entry.archive.name, entry.files, folder)
+    if not brought:
+        (folder / entry.archive.name).unlink()
 
 
 def _fetch(name: str, folder: Path, file: File, mirrors: list[str], progress: bool) -> None:
@@ -91,7 +110,7 @@ def _fetch_from(mirror: str, folder: Path, file: File, progress: bool) -> str | 
     import requests
 
     pooch.get_logger().setLevel("ERROR")  # it announces each download on stderr
-    checksums = {file.name: f"sha256:{file.sha256}"}
+    checksums = {file.name: file.checksum}
     store = pooch.Pooch(folder, mirror.rstrip("/") + "/", checksums, retry_if_failed=RETRIES)
     get = _from_web(file, progress) if "://" in mirror else _from_folder(Path(mirror), file)
     try:

@@ -6,9 +6,12 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from cnncli.errors import DataError
 
 BOMB_BYTES = 256 * 2**20  # below this a bomb costs a fraction of a second and is then refused by its own contents
+CHUNK = 2**20
 BOMB_RATIO = 200  # MNIST unpacks to 4.7 times its size, grids that are 98 % empty to about 50; deflate's limit is 1032
 
 
@@ -43,3 +46,14 @@ def refuse_bomb(path: Path, declared: int, stored: int) -> None:
             f"{shown(path)}: declares {declared} bytes in a file of {stored}: damaged, or made to fill the memory"
             " (store it uncompressed if it is right)"
         )
+
+
+def fill(stream: BinaryIO, numbers: np.ndarray) -> int:
+    """Read into `numbers` (uint8, 1-D) until it is full or the stream ends; the count of bytes read."""
+    view, done = memoryview(numbers), 0
+    while done < len(view):
+        count = stream.readinto(view[done : done + CHUNK])
+        if not count:
+            break
+        done += count
+    return done

@@ -22,13 +22,12 @@ from cnncli.datasets.base import (
     numbered_classes,
     text_of_shape,
 )
-from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
+from cnncli.datasets.files import fill, open_regular, reason, refuse_bomb, shown
 from cnncli.errors import DataError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 GZIP_MAGIC = b"\x1f\x8b"
-CHUNK = 2**20
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
@@ -65,7 +64,7 @@ def _read(path: Path, stream: BinaryIO, axes: int, stored: int, compressed: bool
         wrong = "truncated" if stored < header + expected else "too long"
         raise DataError(f"{shown(path)}: {wrong}: {declares}, {stored - header} follow")
     numbers = np.empty(expected, np.uint8)
-    done = _fill(stream, numbers)
+    done = fill(stream, numbers)
     if done < expected:
         raise DataError(f"{shown(path)}: truncated: {declares}, {done} follow")
     if stream.read(1):  # also makes gzip check its checksum
@@ -88,17 +87,6 @@ def _read_header(path: Path, stream: BinaryIO, axes: int) -> tuple[tuple[int, ..
     if len(extents) < 4 * axes:
         raise DataError(f"{shown(path)}: truncated: {4 + len(extents)} of the header's {4 + 4 * axes} bytes")
     return struct.unpack(f">{axes}I", extents), 4 + 4 * axes
-
-
-def _fill(stream: BinaryIO, numbers: np.ndarray) -> int:
-    """Read into `numbers` (uint8, 1-D) until it is full or the stream ends; the count of bytes read."""
-    view, done = memoryview(numbers), 0
-    while done < len(view):
-        count = stream.readinto(view[done : done + CHUNK])
-        if not count:
-            break
-        done += count
-    return done
 
 
 def find_files(folder: Path) -> tuple[list[Path], list[str]]:

@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from cnncli.datasets.base import Dataset, Split, check_images, check_labels, check_same_size, numbered_classes
+from cnncli.datasets.base import (
+    IGNORED,
+    Dataset,
+    Split,
+    check_images,
+    check_labels,
+    check_same_size,
+    numbered_classes,
+    pixel_classes,
+)
 from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
 from cnncli.errors import DataError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+RANKS = {2: 1, 3: 2, 4: 2, 5: 3}  # the spatial axes of an array of so many axes
 
 
 def load_npz(path: Path) -> Dataset:
@@ -20,18 +30,23 @@ def load_npz(path: Path) -> Dataset:
     `x_train` and `x_test` hold samples first, channels last or none, uint8 (kept) or floats (taken as they are, as
     float32): (N, L) is 1-D, (N, H, W) 2-D without channels, (N, H, W, C) 2-D, (N, D, H, W, C) 3-D. Three axes are
     always grey images, never signals with channels: those are written (N, 1, L, C). `y_train` and `y_test` hold whole
-    numbers 0, 1, ... of shape (N,) or (N, 1); the highest training label sets the number of classes.
+    numbers 0, 1, ... of shape (N,) or (N, 1), the highest training label setting the number of classes; or a class for
+    each pixel, (N, L), (N, H, W) or (N, D, H, W), where 255 is IGNORED.
 
     Raises DataError, beginning with the path, for anything else. Nothing in the file is ever run or unpickled.
     """
     arrays = _read_arrays(path)
-    train = _split(shown(path), arrays, "train")
-    classes = numbered_classes(train.labels)
-    test = _split(shown(path), arrays, "test", len(classes))
+    train, test = _split(shown(path), arrays, "train"), _split(shown(path), arrays, "test")
+    if train.labels.ndim != test.labels.ndim:
+        raise DataError(f"{shown(path)}: of y_train and y_test, only one holds labels of pixels")
+    if train.labels.ndim > 1:
+        classes = pixel_classes(shown(path), train.labels, test.labels)
+    else:
+        classes = numbered_classes(train.labels)
+        check_labels(f"{shown(path)}: y_test", test.labels, len(test.labels), len(classes))
     check_same_size(f"{shown(path)}: x_test", arrays["x_test"], arrays["x_train"])
     check_same_size(f"{shown(path)}: x_test", test.images, train.images)
-    rank = {2: 1, 3: 2, 4: 2, 5: 3}[arrays["x_train"].ndim]
-    return Dataset(path.stem, str(path), rank, train, test, classes)
+    return Dataset(path.stem, str(path), RANKS[arrays["x_train"].ndim], train, test, classes)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -81,10 +96,15 @@ def _one_line(error: Exception) -> str:
     return shown(" ".join(str(error).split())[:200]) or type(error).__name__
 
 
-def _split(where: str, arrays: dict[str, np.ndarray], part: str, classes: int | None = None) -> Split:
-    images = _images(f"{where}: x_{part}", arrays[f"x_{part}"])
-    labels = _labels(f"{where}: y_{part}", arrays[f"y_{part}"])
-    check_labels(f"{where}: y_{part}", labels, len(images), *([classes] if classes else []))
+def _split(where: str, arrays: dict[str, np.ndarray], part: str) -> Split:
+    raw, labels, where_labels = arrays[f"x_{part}"], arrays[f"y_{part}"], f"{where}: y_{part}"
+    images = _images(f"{where}: x_{part}", raw)
+    if labels.dtype.kind in "iu" and labels.ndim > 1 and labels.shape == raw.shape[: 1 + RANKS[raw.ndim]]:
+        if labels.min() < 0 or labels.max() > IGNORED:
+            raise DataError(f"{where_labels}: holds labels outside 0 .. {IGNORED}")
+        return Split(images, np.ascontiguousarray(labels, np.uint8).reshape(images.shape[:4]))
+    labels = _labels(where_labels, labels)
+    check_labels(where_labels, labels, len(images))
     return Split(images, labels.astype(np.int64))
 
 

@@ -6,8 +6,6 @@ from numba import njit
 from cnncli.kernels.elementwise import mix
 from cnncli.kernels.program import kernel
 
-UNLABELLED = 255  # in masks: no class
-
 
 @njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _motion(key, sample, shift, flip, height):
@@ -52,10 +50,10 @@ def gather(first, last, x, images, samples, row_starts, scale, offset, key, shif
 
 
 @kernel
-def gather_labels(first, last, labels, masks, samples, key, shift, flip, ignore):
+def gather_labels(first, last, labels, masks, samples, key, shift, flip, unlabelled, ignore):
     """labels[n] = masks[samples[n]], moved and mirrored as `gather` does with the image of the same key.
 
-    labels (N, D, H, W), masks (M, D, H, W) uint8. What comes in, UNLABELLED and the class `ignore` are -1.
+    labels (N, D, H, W), masks (M, D, H, W) uint8. What comes in, and the classes `unlabelled` and `ignore`, are -1.
     """
     depth, height, width = masks.shape[1:]
     for n in range(first, last):
@@ -66,5 +64,5 @@ def gather_labels(first, last, labels, masks, samples, key, shift, flip, ignore)
                 for w in range(width):
                     source = (width - 1 - w if mirrored else w) - right
                     inside = 0 <= source < width and 0 <= h < height
-                    label = np.int64(masks[samples[n], d, h, source]) if inside else UNLABELLED
-                    labels[n, d, row, w] = -1 if label in (UNLABELLED, ignore) else label
+                    label = np.int64(masks[samples[n], d, h, source]) if inside else unlabelled
+                    labels[n, d, row, w] = -1 if label in (unlabelled, ignore) else label

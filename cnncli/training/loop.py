@@ -8,6 +8,7 @@ import numpy as np
 
 from cnncli import kernels
 from cnncli.datasets import Dataset
+from cnncli.datasets.base import UNLABELLED
 from cnncli.datasets.batches import Feeder, Normalization, epoch_key, epoch_order
 from cnncli.errors import DataError, DivergedError
 from cnncli.network import INPUT, PIXELS, Network
@@ -188,7 +189,9 @@ def check_labels(network: Network, dataset: Dataset) -> None:
     """Raise DataError where a data set's labels are not what a network learns, or it has fewer outputs than classes."""
     if network.task == INPUT:
         return
-    of_pixels = dataset.train.labels.ndim > 1
+    if dataset.task == UNLABELLED:
+        raise DataError(f"{dataset.name}: has no classes: put the files of each class into a sub-folder of its name")
+    of_pixels = dataset.task == PIXELS
     if of_pixels != (network.task == PIXELS):
         has, learns = ("pixel", "sample") if of_pixels else ("sample", "pixel")
         ends = "a map of the input's size, a channel a class" if of_pixels else "a flat output, a number a class"

@@ -40,9 +40,9 @@ def start(request: Request, listener: Listener) -> dict:
     network = Network(specification, seed=specification.train.seed)
     dataset = _dataset(request.dataset, request.data_dir, network)
     folder = runs.create(request.out, f"{specification.name}-{Path(dataset.name).stem}")
-    named = request.dataset in datasets.DATASETS
+    named = datasets.known(request.dataset)
     given = Given(
-        dataset=request.dataset if named else str(Path(request.dataset).expanduser().resolve()),
+        dataset=named or str(Path(request.dataset).expanduser().resolve()),
         data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
         shuffle=request.shuffle,
         samples=_samples(dataset),
@@ -83,7 +83,7 @@ def evaluate_checkpoint(
 
 
 def _dataset(name, data_dir, network):
-    dataset = datasets.load(name, data_dir)
+    dataset = datasets.load(name, data_dir, datasets.Input(network.input.axes, network.input.channels))
     check_labels(network, dataset)
     return datasets.fit(dataset, network.input.axes, network.input.channels)
 

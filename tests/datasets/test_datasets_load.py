@@ -47,9 +47,9 @@ def test_a_known_name_that_is_not_there_says_what_to_do(tmp_path, tiny_files, me
         ("mnits", "did you mean mnist?"),
         ("Fashion_MNIST", "did you mean fashion-mnist?"),
         ("digit", "did you mean digits?"),
-        ("no/such.npz", "Data sets: digits, fashion-mnist, mnist"),
-        ("x" * 5000, "Data sets: digits, fashion-mnist, mnist"),
-        ("a\nb\0c", "Data sets: digits, fashion-mnist, mnist"),
+        ("no/such.npz", "Data sets: cifar-10, cifar-100, digits, fashion-mnist, mnist"),
+        ("x" * 5000, "Data sets: cifar-10, cifar-100, digits, fashion-mnist, mnist"),
+        ("a\nb\0c", "Data sets: cifar-10, cifar-100, digits, fashion-mnist, mnist"),
     ],
 )
 def test_an_unknown_name(name, words, message_of):

@@ -159,3 +159,33 @@ def test_mutated_archives_raise_nothing_but_data_errors(tmp_path, data, save):
     path.write_bytes(content[: data.draw(st.sampled_from([len(content), len(content) // 2]))])
     with contextlib.suppress(DataError):
         load(path)
+
+
+@pytest.mark.parametrize(("sample", "rank", "size"), SIZES)
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_labels_of_pixels(tmp_path, sample, rank, size, kind):
+    path, axes = tmp_path / "mine.npz", size[3 - rank : 3]
+    labels = (np.arange(6 * np.prod(axes)) % 3).reshape(6, *axes).astype(kind)
+    labels[0, 0] = 255
+    np.savez(path, **arrays(sample, y_train=labels[:4], y_test=labels[4:]))
+    dataset = load(path)
+    assert (dataset.task, dataset.classes) == ("pixels", ("0", "1", "2"))
+    for split, expected in ((dataset.train, labels[:4]), (dataset.test, labels[4:])):
+        assert split.labels.dtype == np.uint8
+        np.testing.assert_array_equal(split.labels, expected.reshape(-1, *size[:3]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.full((4, 5, 4), 256), "y_train: holds labels outside 0 .. 255"),
+        (np.full((4, 5, 4), -1), "y_train: holds labels outside 0 .. 255"),
+        (np.zeros((4, 5, 4), int), "of y_train and y_test, only one holds labels of pixels"),
+    ],
+)
+def test_labels_of_pixels_that_do_not_fit(tmp_path, labels, message):
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays(y_train=labels))
+    assert refused(path) == message
+    np.savez(path, **arrays(y_train=np.full((4, 5, 4), 255), y_test=np.full((2, 5, 4), 255)))
+    assert refused(path) == "holds no class, only 255, which is ignored"
