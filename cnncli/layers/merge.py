@@ -171,7 +171,7 @@ class Residual(Joint):
 class Merge(Joint):
     """Joins the outputs of earlier layers, by `name`, and its input, in this order (Ronneberger et al. 2015)."""
 
-    lone = "of"
+    lone = "with"
     of: Name | Annotated[list[Name], Field(min_length=1, max_length=MOST - 1)] = Field(alias="with")
     by: Way = "concat"
 

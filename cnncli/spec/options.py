@@ -196,7 +196,10 @@ class InBlock:
 
 
 class Definition(Options):
-    """Layers to be used by name: `$stride` in them is the value of the parameter `stride`. `parameters` with their defaults: null is what each use must give."""
+    """Layers to be used by name: `$stride` in them is the value of the parameter `stride`.
+
+    `parameters` with their defaults: null is what each use must give.
+    """
 
     parameters: dict[str, Any] = {}
     layers: Annotated[list[Any], Field(min_length=1), InBlock()]
