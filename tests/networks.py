@@ -1,6 +1,7 @@
 """Small networks that the tests of whole networks share, and the way to a plan that is ready to step."""
 
 import numpy as np
+from graphs import GRAPHS
 
 from cnncli import spec
 from cnncli.network import Network
@@ -253,6 +254,7 @@ NETWORKS = {
         f"[batch_norm, relu, {CONV}]}}|batch_norm|relu|flatten|dense: 3",
     ),
     "residual_norm_alone": (2, [4, 4], f"{CONV}|relu|residual: {{main: [batch_norm]}}|relu|flatten|dense: 3"),
+    **GRAPHS,
 }
 
 

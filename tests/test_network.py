@@ -13,6 +13,7 @@ from cases import DEFINITIONS, Case
 from cnncli import spec
 from cnncli.errors import SpecificationError
 from cnncli.kernels import set_threads
+from cnncli.layers.merge import Joint
 from cnncli.network import Network, stages
 from cnncli.training.optimizers import Optimizer
 
@@ -27,7 +28,7 @@ COMPOSED = [name for name in IN_ORDER if "dropout" not in networks.NETWORKS[name
 
 def files(network, flat=None):
     """{path: {name: tensor}} in the order of files."""
-    found = {node.path: {} for node in network.nodes}
+    found = {node.owner: {} for node in network.nodes}
     for tensor, value in network.parameters.save(flat).items():
         path, _, name = tensor.rpartition(".")
         found[path][name] = value
@@ -37,8 +38,8 @@ def files(network, flat=None):
 def define(node, inputs, parameters, training):
     """(output, backward) of a node by its layer's definition; backward gives the gradient of each input."""
     kind, x = node.layer.kind, inputs[0]
-    if kind == "residual":
-        return sum(inputs), lambda dy: ([dy] * len(inputs), {})
+    if isinstance(node.layer, Joint):
+        return naive.joined(node.layer.way, inputs, node.output.channels)
     if kind == "batch_norm" and not training:
         moments, learned = (
             [parameters[name] for name in names] for names in (("running_mean", "running_var"), ("weight", "bias"))
@@ -46,7 +47,13 @@ def define(node, inputs, parameters, training):
         return naive.normalize(x, *moments, *learned, node.layer.eps), None
     if kind == "dropout":  # of a rate of 0, or in an inference
         return x, lambda dy: ([dy], {})
-    case = Case(kind, node.shape.channels, node.shape.axes, node.layer.model_dump(exclude_unset=True), len(x))
+    case = Case(
+        kind,
+        node.shape.channels,
+        node.shape.axes,
+        node.layer.model_dump(exclude_unset=True, exclude={"name", "source"}),
+        len(x),
+    )
     y, backward = DEFINITIONS[kind](case, x, parameters)
 
     def gradients(dy):
@@ -60,14 +67,17 @@ def composed(network, x, training=True):
     """(output, backward) by the layers' definitions. x (images, channels, *axes); backward gives {path: gradients}."""
     parameters, values, backwards = files(network), [x], []
     for node in network.nodes:
-        y, backward = define(node, [values[i] for i in node.inputs], parameters[node.path], training)
+        y, backward = define(node, [values[i] for i in node.inputs], parameters[node.owner], training)
         values.append(y)
         backwards.append(backward)
 
     def gradients(dy):
         of_values, found = {len(network.nodes): dy}, {}
         for number, (node, backward) in reversed(list(enumerate(zip(network.nodes, backwards, strict=True), 1))):
-            of_inputs, found[node.path] = backward(of_values[number])
+            of_inputs, learned = backward(of_values[number])
+            known = found.setdefault(node.owner, {})
+            for name, gradient in learned.items():
+                known[name] = known.get(name, 0) + gradient
             for value, gradient in zip(node.inputs, of_inputs, strict=True):
                 of_values[value] = of_values.get(value, 0) + gradient
         return found
@@ -273,10 +283,13 @@ def test_relus_join_what_can_take_them():
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        ("conv: 3|residual: {main: [conv: 3]}", "its main layers end in 3x2x2, its shortcut in 3x4x4: give it a proj"),
+        (
+            "conv: 3|residual: {main: [conv: 3]}",
+            "add needs one shape: shortcut is 3x4x4, main is 3x2x2; give it a proj",
+        ),
         ("residual: {main: [dense: 3]}", "it needs a flat input: put `flatten` before it"),
-        ("flatten|residual: {main: [dense: 72]}", "it adds a flattened image to what has another order: put a dense"),
-        ("residual: {main: [flatten], shortcut: [flatten, dense: 72]}", "it adds a flattened image to what has"),
+        ("flatten|residual: {main: [dense: 72]}", "it joins a flattened image with another order: put a dense"),
+        ("residual: {main: [flatten], shortcut: [flatten, dense: 72]}", "it joins a flattened image with anoth"),
     ],
 )
 def test_residuals_that_do_not_fit(layers, expected):

@@ -59,6 +59,7 @@ def nodes(specification: Specification) -> list[Node]:
     """
     graph = _Graph(input_shape(specification))
     graph.follow(specification.layers, 0)
+    graph.check_readers()
     return graph.nodes
 
 
@@ -67,6 +68,7 @@ class _Graph:
 
     def __init__(self, shape: Shape):
         self.nodes: list[Node] = []
+        self.entries: list[Entry] = []  # of the nodes
         self.values = [shape]
         self.ends = {INPUT: 0}
         self.unrolling = False
@@ -91,6 +93,7 @@ class _Graph:
             output = layer.output_shape(*shapes)
         except ValueError as error:
             raise self.mistake(entry, one_line(str(error))) from None
+        self.entries.append(entry)
         self.nodes.append(Node(f"{entry.path}{self.step}", layer, inputs, shapes, output, entry.path))
         self.values.append(output)
         return len(self.nodes)
@@ -98,6 +101,14 @@ class _Graph:
     def mistake(self, entry: Entry, message: str) -> SpecificationError:
         so_far = _so_far(self.values[0], self.nodes)
         return SpecificationError(f"{entry.location}: layer {entry.path} ({entry.kind}): {message}; {so_far}")
+
+    def check_readers(self) -> None:
+        """Raise SpecificationError for a layer whose output goes nowhere."""
+        read = {value for node in self.nodes for value in node.inputs}
+        for value, entry in enumerate(self.entries[:-1], 1):
+            if value not in read:
+                message = f"layer {entry.path} ({entry.kind}): no layer reads what it makes: remove it"
+                raise SpecificationError(f"{entry.location}: {message}")
 
     def unroll(self, entry: Entry, value: int) -> int:
         """Append the nodes of all steps of a `recurrent`; returns what it makes in the last."""
@@ -123,7 +134,7 @@ class _Graph:
             try:
                 return self.values[self.apply(entry, Feedback(channels=channels), (value,))]
             finally:
-                del self.nodes[known:], self.values[known + 1 :]
+                del self.nodes[known:], self.entries[known:], self.values[known + 1 :]
 
         for guess in (*GUESSES, shape.channels):
             try:

@@ -7,6 +7,7 @@ from cnncli.spec.blocks import PARAMETER
 from cnncli.spec.expected import LAYER_NAME_PATTERN
 from cnncli.spec.options import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Document
 
+PARAMETER_FORM = {"type": "string", "pattern": f"^{PARAMETER.pattern}$"}
 CHOICES = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
 
 
@@ -27,7 +28,8 @@ def json_schema() -> dict[str, Any]:
             forms[-1]["additionalProperties"] = False
         definitions[what] = {"anyOf": forms}
     definitions["layer"]["anyOf"] += uses(list(LAYERS))
-    definitions["layer_in_block"] = with_parameters(definitions["layer"])
+    in_block = definitions["layer_in_block"] = with_parameters(definitions["layer"])
+    in_block["anyOf"].append(PARAMETER_FORM)
     return linked({**schema, "$defs": definitions})
 
 
@@ -48,12 +50,11 @@ def with_parameters(part: Any) -> Any:
         return part
     if "choice" in part:
         return {**part, "in_block": True}
-    parameter = {"type": "string", "pattern": f"^{PARAMETER.pattern}$"}
     found = {key: with_parameters(inner) for key, inner in part.items()}
     if "properties" in part:
-        found["properties"] = {key: {"anyOf": [of, parameter]} for key, of in found["properties"].items()}
+        found["properties"] = {key: {"anyOf": [of, PARAMETER_FORM]} for key, of in found["properties"].items()}
     if "items" in part:
-        found["items"] = {"anyOf": [found["items"], parameter]}
+        found["items"] = {"anyOf": [found["items"], PARAMETER_FORM]}
     return found
 
 
