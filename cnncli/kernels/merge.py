@@ -6,7 +6,7 @@ gradient of one input: with `adds` on top of what it holds, with `gated` 0 where
 
 from numba import njit
 
-from cnncli.kernels.elementwise import _row as row
+from cnncli.kernels.elementwise import row_of
 from cnncli.kernels.program import Step, kernel
 
 CHUNK = 4096  # elements of a sum that are a task
@@ -25,8 +25,8 @@ def put_channels(first, last, y, x, rows, width, channels, offset, total):
     for n in range(first, last):
         for r in range(rows.shape[1]):
             for pixel in range(width):
-                to = row(y, n, rows[0, r] + pixel * total + offset, channels)
-                of = row(x, n, rows[1, r] + pixel * channels, channels)
+                to = row_of(y, n, rows[0, r] + pixel * total + offset, channels)
+                of = row_of(x, n, rows[1, r] + pixel * channels, channels)
                 for c in range(channels):
                     to[c] = of[c]
 
@@ -37,7 +37,7 @@ def clear_channels(first, last, y, rows, width, channels, offset, total):
     for n in range(first, last):
         for r in range(rows.shape[1]):
             for pixel in range(width):
-                to = row(y, n, rows[0, r] + pixel * total + offset, channels)
+                to = row_of(y, n, rows[0, r] + pixel * total + offset, channels)
                 for c in range(channels):
                     to[c] = 0
 
@@ -50,9 +50,9 @@ def take_channels(first, last, dx, dy, x, rows, width, channels, offset, total, 
         for r in range(rows.shape[1]):
             for pixel in range(width):
                 at = pixel * channels
-                to = row(dx, n, rows[0, r] + at, channels)
-                of = row(dy, n, rows[1, r] + pixel * total + offset, channels)
-                kept = row(x, n, rows[2, r] + at, channels)
+                to = row_of(dx, n, rows[0, r] + at, channels)
+                of = row_of(dy, n, rows[1, r] + pixel * total + offset, channels)
+                kept = row_of(x, n, rows[2, r] + at, channels)
                 for c in range(channels):
                     to[c] = _settled(to[c], of[c], kept[c], adds, gated, real(0))
 
@@ -62,7 +62,11 @@ def multiply(first, last, y, a, b, rows, length):
     """y = a * b; y may be a."""
     for n in range(first, last):
         for r in range(rows.shape[1]):
-            to, one, other = row(y, n, rows[0, r], length), row(a, n, rows[1, r], length), row(b, n, rows[2, r], length)
+            to, one, other = (
+                row_of(y, n, rows[0, r], length),
+                row_of(a, n, rows[1, r], length),
+                row_of(b, n, rows[2, r], length),
+            )
             for i in range(length):
                 to[i] = one[i] * other[i]
 
@@ -73,8 +77,8 @@ def multiply_gradient(first, last, dx, dy, other, x, rows, length, adds, gated):
     real = dx.dtype.type
     for n in range(first, last):
         for r in range(rows.shape[1]):
-            to, of = row(dx, n, rows[0, r], length), row(dy, n, rows[1, r], length)
-            factor, kept = row(other, n, rows[2, r], length), row(x, n, rows[3, r], length)
+            to, of = row_of(dx, n, rows[0, r], length), row_of(dy, n, rows[1, r], length)
+            factor, kept = row_of(other, n, rows[2, r], length), row_of(x, n, rows[3, r], length)
             for i in range(length):
                 to[i] = _settled(to[i], of[i] * factor[i], kept[i], adds, gated, real(0))
 
@@ -84,8 +88,8 @@ def maximum(first, last, y, winner, x, rows, length, number):
     """y = max(y, x), or x for input `number` 0; winner (N, R * length) is the first input that reaches it, if asked."""
     for n in range(first, last):
         for r in range(rows.shape[1]):
-            to, of = row(y, n, rows[0, r], length), row(x, n, rows[1, r], length)
-            won = row(winner, n, rows[2, r], length)
+            to, of = row_of(y, n, rows[0, r], length), row_of(x, n, rows[1, r], length)
+            won = row_of(winner, n, rows[2, r], length)
             for i in range(length):
                 if number == 0 or of[i] > to[i] or of[i] != of[i]:
                     to[i] = of[i]
@@ -98,8 +102,8 @@ def maximum_gradient(first, last, dx, dy, winner, x, rows, length, number, adds,
     real = dx.dtype.type
     for n in range(first, last):
         for r in range(rows.shape[1]):
-            to, of = row(dx, n, rows[0, r], length), row(dy, n, rows[1, r], length)
-            won, kept = row(winner, n, rows[2, r], length), row(x, n, rows[3, r], length)
+            to, of = row_of(dx, n, rows[0, r], length), row_of(dy, n, rows[1, r], length)
+            won, kept = row_of(winner, n, rows[2, r], length), row_of(x, n, rows[3, r], length)
             for i in range(length):
                 to[i] = _settled(to[i], of[i] if won[i] == number else real(0), kept[i], adds, gated, real(0))
 
