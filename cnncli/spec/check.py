@@ -198,9 +198,9 @@ class Checker:
         if len(self.using) == MOST_NESTED:
             self.problem(inside, lambda: f"{dotted(path)}: blocks in blocks, more than {MOST_NESTED} deep")
             return None
-        given = Arguments(name, block, options)
+        given, called = Arguments(name, block, options), dotted((*path, name))
         for key, problem in given.problems():
-            self.problem((*inside, key) if key else inside, lambda problem=problem: f"{dotted(inside)}: {problem}")
+            self.problem((*inside, key) if key else inside, lambda problem=problem: f"{called}: {problem}")
         common = self.model(Layer, given.common, inside)
         if common is None or given.problems():
             return None

@@ -134,6 +134,8 @@ def describe(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         values = form["enum"] if "enum" in form else [form["const"]]
         words = [value if isinstance(value, str) else json.dumps(value) for value in values]
         return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
+    if "choice" in form:
+        return f"a {form['choice']}"
     kind = form.get("type")
     if kind in ("integer", "number"):
         return ("an integer" if kind == "integer" else "a number") + bounds(form)
