@@ -28,7 +28,10 @@ class Slot:
 
     @property
     def root(self) -> "Slot":
-        return self.within.root if self.within else self
+        slot = self
+        while slot.within:
+            slot = slot.within
+        return slot
 
     @property
     def layout(self) -> tuple:
