@@ -179,6 +179,7 @@ def trained(name, kernel, count):
 
 
 THREADED = ["lenet", "relu_then_conv", "dropout", "activations", "three_axes", "residual_norm", "residual_norm_first"]
+THREADED += ["inception", "product_of_four", "maximum_of_three", "recurrent_norm"]
 
 
 @pytest.mark.parametrize("kernel", ["sgd", "adam", "rmsprop"])
