@@ -22,7 +22,11 @@ NEEDED = {
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
     "dense": {"units": 4},
+    "branches": {"paths": [[], ["tanh"]], "name": "joined"},
     "residual": {"main": ["batch_norm"]},
+    "merge": {"with": "joined", "by": "max"},
+    "repeat": {"times": 1, "layers": [{"branches": {"paths": [[], ["tanh"]], "merge": "multiply"}}]},
+    "recurrent": {"steps": 2, "layers": [{"conv": CONV}]},
 }
 OWN_TILES = "lenet", "mnist-fast"  # models whose first convolution is compiled for its channels and its kernel
 ENDS = "flatten", "global_avg_pool"  # what makes an image flat
