@@ -28,7 +28,7 @@ COMPOSED = [name for name in IN_ORDER if "dropout" not in networks.NETWORKS[name
 
 def files(network, flat=None):
     """{path: {name: tensor}} in the order of files."""
-    found = {node.owner: {} for node in network.nodes}
+    found = {path: {} for node in network.nodes for path in (node.owner, node.path)}
     for tensor, value in network.parameters.save(flat).items():
         path, _, name = tensor.rpartition(".")
         found[path][name] = value
@@ -67,7 +67,9 @@ def composed(network, x, training=True):
     """(output, backward) by the layers' definitions. x (images, channels, *axes); backward gives {path: gradients}."""
     parameters, values, backwards = files(network), [x], []
     for node in network.nodes:
-        y, backward = define(node, [values[i] for i in node.inputs], parameters[node.owner], training)
+        y, backward = define(
+            node, [values[i] for i in node.inputs], parameters[node.owner] | parameters[node.path], training
+        )
         values.append(y)
         backwards.append(backward)
 

@@ -96,7 +96,7 @@ class Plan:
         """
         arrays, totals = {}, []
         for name, parameter in stage.layer.parameters(stage.shape).items():
-            tensor = f"{stage.node.owner}.{name}"
+            tensor = stage.node.tensor(name)
             if step and parameter.learned:
                 total = arrays[name] = self._parameters.gradient(tensor)
                 if tensor in written:
@@ -109,7 +109,7 @@ class Plan:
         names = stage.layer.parameters(stage.shape)
         parts = step.parts if step and step.parts else [None] * len(stage.node.inputs)
         joined = tuple(self._joined(value, part) for value, part in zip(stage.node.inputs, parts, strict=True))
-        parameters = {name: self._parameters.value(f"{stage.node.owner}.{name}") for name in names}
+        parameters = {name: self._parameters.value(stage.node.tensor(name)) for name in names}
         return Binding(
             shape=stage.shape,
             x=joined[0].x,
@@ -141,7 +141,7 @@ class Plan:
         """Weights and biases that do what the layer and the batch_norm behind it do, made anew after each change."""
         norm, declared = stage.folded, stage.layer.parameters(stage.shape)["weight"]
         names = norm.layer.parameters(norm.shape)
-        values = {name: self._parameters.value(f"{norm.owner}.{name}") for name in names}
+        values = {name: self._parameters.value(norm.tensor(name)) for name in names}
         weight, bias = self._arena.take(of["weight"].shape), self._arena.take((norm.output.channels,))
 
         def fold():

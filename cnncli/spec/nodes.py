@@ -20,8 +20,9 @@ class Node:
     """A layer at its place: its path, the values it reads, their shapes, and the shape of what it makes.
 
     Value 0 is the network's input, value i + 1 is what node i makes. A layer that holds lists of layers comes after
-    them and reads what each of them ends in. `owner` is the path of the node with whose parameters it works: its own,
-    or in the later steps of a `recurrent` that of the first.
+    them and reads what each of them ends in. `owner` is the path of the node with whose learned parameters it works:
+    its own, or in the later steps of a `recurrent` that of the first. What is counted, such as running averages, is each
+    step's own (Cooijmans et al. 2017, "Recurrent Batch Normalization").
     """
 
     path: str
@@ -39,7 +40,12 @@ class Node:
     @property
     def parameters(self) -> dict[str, Parameter]:
         """Its parameters by their names in a checkpoint."""
-        return {f"{self.owner}.{name}": p for name, p in self.layer.parameters(self.shape).items()}
+        return {self.tensor(name): p for name, p in self.layer.parameters(self.shape).items()}
+
+    def tensor(self, name: str) -> str:
+        """What a parameter of its layer is called in a checkpoint."""
+        learned = self.layer.parameters(self.shape)[name].learned
+        return f"{self.owner if learned else self.path}.{name}"
 
     @property
     def learned(self) -> int:

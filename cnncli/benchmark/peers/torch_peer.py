@@ -176,7 +176,7 @@ def network(request):
 def losses(request):
     """The losses of steps of SGD with momentum 0.9 on one batch, from given parameters: no time, only the same work.
 
-    `file` holds x, labels and the parameters by our names.
+    `file` holds x, labels and the parameters by our names; torch has no running averages of a step's own.
     """
     import numpy as np
 
@@ -184,8 +184,13 @@ def losses(request):
     torch.set_num_threads(request["threads"])
     x, target = torch.from_numpy(arrays.pop("x")).to(kind), torch.from_numpy(arrays.pop("labels"))
     net = Graph(request["program"]["layers"]).to(kind)
-    names = {name: ".".join((called(path), last)) for name in arrays for path, _, last in [name.rpartition(".")]}
-    missing, unknown = net.load_state_dict({names[n]: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)
+    names = {
+        name: ".".join((called(path), last))
+        for name in arrays
+        if "@" not in name
+        for path, _, last in [name.rpartition(".")]
+    }
+    missing, unknown = net.load_state_dict({names[n]: torch.from_numpy(arrays[n]) for n in names}, strict=False)
     wrong = [*unknown, *(name for name in missing if not name.endswith("num_batches_tracked"))]
     if wrong:
         raise ValueError(f"parameters that only one side has: {wrong}")
