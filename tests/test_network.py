@@ -214,6 +214,18 @@ def test_inference_is_training_without_chance(name):
     np.testing.assert_array_equal(outputs(network, 5, False), outputs(network, 5, True))
 
 
+def test_each_step_of_a_recurrent_has_its_own_averages():
+    """Moved all the way, they are the batch's: then inference gives what training does, but for n / (n - 1)."""
+    layers = "conv: {filters: 3, padding: same}, batch_norm: {momentum: 1.0}, relu"
+    text = f"recurrent: {{steps: 3, layers: [{layers}]}}|flatten|dense: 3"
+    network = Network(networks.specification(2, [6, 6], text))
+    counted = [name for name in network.parameters.counted if name.endswith("mean")]
+    assert counted == [f"0_recurrent.layers.1_batch_norm{step}.running_mean" for step in ("", "@2", "@3")]
+    trained = outputs(network, 64, True)
+    assert len({network.parameters.value(name).tobytes() for name in counted}) == 3
+    np.testing.assert_allclose(outputs(network, 64, False), trained, rtol=1e-2, atol=1e-2)
+
+
 def test_inference_leaves_dropout_out():
     text = networks.NETWORKS["dropout"]
     plain = "|".join(layer for layer in text[2].split("|") if "dropout" not in layer)

@@ -21,8 +21,8 @@ class Node:
 
     Value 0 is the network's input, value i + 1 is what node i makes. A layer that holds lists of layers comes after
     them and reads what each of them ends in. `owner` is the path of the node with whose learned parameters it works:
-    its own, or in the later steps of a `recurrent` that of the first. What is counted, such as running averages, is each
-    step's own (Cooijmans et al. 2017, "Recurrent Batch Normalization").
+    its own, or in the later steps of a `recurrent` that of the first. What is counted, such as running averages, is
+    each step's own (Cooijmans et al. 2017, "Recurrent Batch Normalization").
     """
 
     path: str

@@ -184,12 +184,8 @@ def losses(request):
     torch.set_num_threads(request["threads"])
     x, target = torch.from_numpy(arrays.pop("x")).to(kind), torch.from_numpy(arrays.pop("labels"))
     net = Graph(request["program"]["layers"]).to(kind)
-    names = {
-        name: ".".join((called(path), last))
-        for name in arrays
-        if "@" not in name
-        for path, _, last in [name.rpartition(".")]
-    }
+    parts = {name: name.rpartition(".") for name in arrays if "@" not in name}
+    names = {name: f"{called(path)}.{last}" for name, (path, _, last) in parts.items()}
     missing, unknown = net.load_state_dict({names[n]: torch.from_numpy(arrays[n]) for n in names}, strict=False)
     wrong = [*unknown, *(name for name in missing if not name.endswith("num_batches_tracked"))]
     if wrong:
