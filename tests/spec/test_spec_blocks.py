@@ -239,3 +239,40 @@ def documents(draw):
 def test_blocks_are_what_could_have_been_written(documents):
     short, plain = ([(n.layer, n.inputs, n.output) for n in nodes(parse(dump(d), "f.yaml"))] for d in documents)
     assert short == plain
+
+
+WHOLE = text(
+    "unit: {filters: 4, name: a}", "repeat: {times: 2, name: b, layers: [unit: 3]}", "tanh: {from: a}", "merge: b"
+)
+PIECES_OF_TEXT = [
+    "$filters",
+    "$act",
+    "$",
+    "unit",
+    "unit: 3",
+    "[",
+    "]",
+    "{",
+    "}",
+    ": ",
+    "\n",
+    "- ",
+    "null",
+    "a",
+    "9999",
+    "merge",
+]
+
+
+@given(st.lists(st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 9), st.sampled_from(PIECES_OF_TEXT)), max_size=3))
+def test_any_change_is_read_or_refused_in_one_line(changes):
+    document = WHOLE
+    for position, removed, piece in changes:
+        document = document[:position] + piece + document[position + removed :]
+    try:
+        specification = parse(document, "f.yaml")
+        nodes(specification)
+    except SpecificationError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 (no error is fine too)
+    else:
+        assert parse(specification.source, "f.yaml") == specification
