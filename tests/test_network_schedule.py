@@ -179,7 +179,7 @@ class Memory:
     def _part(self, stage, own, part):
         layer, used = (
             stage.layer,
-            {own.root.array, *(self.of.values[v].root.array for v in (stage.value, *stage.reads))},
+            {own.root.array, *(self.of.values[v].root.array for v in (stage.value, *stage.node.inputs))},
         )
         assert part.into is self.of.gradients[part.value]
         for slot in filter(None, (part.into, part.through)):
