@@ -161,6 +161,9 @@ POOL = [
     (4, (8,), 2, {"padding": [[1, 0]]}),  # windows end one element before the end
     (4, (4, 5, 6), 2, {}),
     (2, (3, 4, 4), [3, 2, 2], {"stride": [1, 2, 1], "padding": [1, 0, 1]}),
+    (5, (9, 8), 2, {"dilation": [3, 2]}),  # taps as far apart as the stride, or farther
+    (16, (9, 7), 3, {"stride": 1, "dilation": 2, "padding": "same"}),
+    (3, (11,), 2, {"stride": 3, "dilation": 4, "padding": [[3, 1]]}),
 ]
 
 # channels, axes, options
@@ -273,16 +276,15 @@ def define_dense(case, x, parameters):
 
 
 def define_max_pool(case, x, parameters):
-    size, stride, _, padding = window_options(case, "size")
-    y, chosen = naive.max_pool(x, size, stride, padding)
+    size, stride, dilation, padding = window_options(case, "size")
+    y, chosen = naive.max_pool(x, size, stride, padding, dilation)
     return y, lambda dy: (naive.max_pool_gradient(dy, x, chosen), {})
 
 
 def define_avg_pool(case, x, parameters):
-    size, stride, _, padding = window_options(case, "size")
-    counted = case.options.get("count_padding", False)
-    y = naive.average_pool(x, size, stride, padding, counted)
-    return y, lambda dy: (naive.average_pool_gradient(dy, x, size, stride, padding, counted), {})
+    size, stride, dilation, padding = window_options(case, "size")
+    given = size, stride, padding, dilation, case.options.get("count_padding", False)
+    return naive.average_pool(x, *given), lambda dy: (naive.average_pool_gradient(dy, x, *given), {})
 
 
 def define_global_avg_pool(case, x, parameters):
@@ -344,8 +346,8 @@ def is_exact(case) -> bool:
     if case.kind == "global_avg_pool":
         return power_of_two(math.prod(case.axes))
     if case.kind == "avg_pool":
-        size, stride, _, padding = window_options(case, "size")
-        share = naive.average_pool(np.ones((1, 1, *case.axes)), size, stride, padding, count_padding=True)
+        size, stride, dilation, padding = window_options(case, "size")
+        share = naive.average_pool(np.ones((1, 1, *case.axes)), size, stride, padding, dilation, count_padding=True)
         counts = (
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )

@@ -92,22 +92,23 @@ def dense_gradients(dy, x, w):
     return np.einsum("oi,no->ni", w, dy), np.einsum("no,ni->oi", dy, x), dy.sum(0)
 
 
-def window(p, size, stride, padding, sizes):
+def window(p, size, stride, padding, sizes, dilation):
     """The elements of the input that the window of output pixel `p` holds, those in the padding left out."""
     for t in places(size):
-        source = tuple(i * s + k - before for i, s, k, (before, _) in zip(p, stride, t, padding, strict=True))
+        taps = tap_source(p, t, stride, dilation)
+        source = tuple(i - before for i, (before, _) in zip(taps, padding, strict=True))
         if all(0 <= i < n for i, n in zip(source, sizes, strict=True)):
             yield source
 
 
-def max_pool(x, size, stride, padding):
+def max_pool(x, size, stride, padding, dilation):
     """The largest element of each window, and its index in x; the first among equals. A NaN is larger than all."""
-    sizes = output_sizes(x.shape[2:], size, stride, [1] * len(size), padding)
+    sizes = output_sizes(x.shape[2:], size, stride, dilation, padding)
     y, chosen = np.zeros((*x.shape[:2], *sizes), x.dtype), {}
     for p in places(sizes):
         for n, c in places(x.shape[:2]):
             best = None
-            for source in window(p, size, stride, padding, x.shape[2:]):
+            for source in window(p, size, stride, padding, x.shape[2:], dilation):
                 value = x[(n, c, *source)]
                 if best is None or value > x[(n, c, *best)] or np.isnan(value):
                     best = source
@@ -122,21 +123,21 @@ def max_pool_gradient(dy, x, chosen):
     return dx
 
 
-def average_pool(x, size, stride, padding, count_padding=False):
+def average_pool(x, size, stride, padding, dilation, count_padding=False):
     """The mean of each window: of its elements inside the input, or with `count_padding` with zeros for the others."""
-    sizes = output_sizes(x.shape[2:], size, stride, [1] * len(size), padding)
+    sizes = output_sizes(x.shape[2:], size, stride, dilation, padding)
     y = np.zeros((*x.shape[:2], *sizes), x.dtype)
     for p in places(sizes):
-        sources = list(window(p, size, stride, padding, x.shape[2:]))
+        sources = list(window(p, size, stride, padding, x.shape[2:], dilation))
         total = sum(x[..., *source] for source in sources)
         y[..., *p] = total / (math.prod(size) if count_padding else len(sources))
     return y
 
 
-def average_pool_gradient(dy, x, size, stride, padding, count_padding=False):
+def average_pool_gradient(dy, x, size, stride, padding, dilation, count_padding=False):
     dx = np.zeros_like(x)
     for p in places(dy.shape[2:]):
-        sources = list(window(p, size, stride, padding, x.shape[2:]))
+        sources = list(window(p, size, stride, padding, x.shape[2:], dilation))
         for source in sources:
             share = math.prod(size) if count_padding else len(sources)
             dx[..., *source] += dy[..., *p] / share

@@ -107,7 +107,7 @@ def test_other_numbers_of_axes():
 def test_pooled(case, dtype, relu):
     """Small integers are often equal: the first tap of a window counts, of what was before relu."""
     bound = Bound(case, dtype, pooled=True)
-    expected, chosen = naive.max_pool(bound.expected(), [2, 2], [2, 2], [(0, 0)] * 2)
+    expected, chosen = naive.max_pool(bound.expected(), [2, 2], [2, 2], [(0, 0)] * 2, [1, 1])
     expected = np.maximum(expected, 0) if relu else expected
     np.testing.assert_array_equal(bound.pool(relu), expected)
     for n, c, h, w in itertools.product(*map(range, expected.shape)):
@@ -137,7 +137,7 @@ def test_a_nan_is_the_maximum(pixel, relu):
 @pytest.mark.parametrize("gated", [False, True])
 def test_weight_gradient(case, dtype, gated):
     bound, generator = Bound(case, dtype, pooled=True, seed=1), np.random.default_rng(7)
-    pooled, chosen = naive.max_pool(full := bound.expected(), [2, 2], [2, 2], [(0, 0)] * 2)
+    pooled, chosen = naive.max_pool(full := bound.expected(), [2, 2], [2, 2], [(0, 0)] * 2, [1, 1])
     bound.pool(relu=True)
     dy = generator.integers(-2, 3, pooled.shape).astype(np.float64)
     to_buffer(bound.dy, bound.out, dy)

@@ -25,7 +25,7 @@ def suits(convolution: Convolution, window=None) -> bool:
     few = convolution.groups == 1 and convolution.c_in == 1 and convolution.c_out <= MOST_CHANNELS
     plain = width.stride == width.dilation == 1 and width.out > pixels.lanes(4)
     pooled = window is None or all(
-        axis.before == 0 and (axis.kernel, axis.stride) == (side, side)
+        axis.before == 0 and (axis.kernel, axis.stride, axis.dilation) == (side, side, 1)
         for axis, side in zip(window, (1, POOL, POOL), strict=True)
     )
     return few and plain and pooled and convolution.around == convolution.border

@@ -17,12 +17,15 @@ class Pool(Layer):
     size: PerAxis
     stride: PerAxis | None = None
     padding: Padding = "valid"
+    dilation: PerAxis = 1
 
     def axes(self, shape):
-        axes = window_axes(shape, self.size, self.size if self.stride is None else self.stride, 1, self.padding)
+        stride = self.size if self.stride is None else self.stride
+        axes = window_axes(shape, self.size, stride, self.dilation, self.padding)
         for axis in axes:
-            last = (axis.out - 1) * axis.stride - axis.before
-            if axis.before >= axis.kernel or last >= axis.size:
+            start = np.arange(axis.out) * axis.stride - axis.before
+            tap = np.maximum(0, -(start // axis.dilation))  # the first one behind the padding
+            if np.any((tap >= axis.kernel) | (start + tap * axis.dilation >= axis.size)):
                 raise ValueError(f"a window of {axis.kernel} would lie in the padding alone")
         return axes
 
@@ -31,7 +34,7 @@ class Pool(Layer):
 
     def window(self, shape):
         axes = self.axes(shape)
-        return tuple(axis.kernel for axis in axes), tuple(axis.stride for axis in axes)
+        return tuple((a.kernel - 1) * a.dilation + 1 for a in axes), tuple(a.stride for a in axes)
 
     def _tables(self, b, source, results):
         """The windows' tables from a buffer to others, and their phases as an array."""
@@ -64,7 +67,9 @@ class MaxPool(Pool):
         dx, dy = b.dx.array, b.dy.array
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
         # where windows overlap, or leave elements out, dx is cleared and added to
-        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self.axes(b.shape))
+        axes = self.axes(b.shape)
+        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in axes)
+        tiled = tiled and all(a.dilation == 1 for a in axes)
         tables = back_rows, back_taps, phases, columns
         backward = pool.max_pool_gradient.step(len(dx), dx, dy, arg, y, *tables, b.gated, not tiled)
         return forward, [(DATA, [backward])]
@@ -79,7 +84,7 @@ class AvgPool(Pool):
     def bind(self, b: Binding):
         x, y, channels = b.x.array, b.y.array, b.x.channels
         rows, taps, phases = self._tables(b, b.x, [b.y])
-        whole = math.prod(self.window(b.shape)[0])
+        whole = math.prod(axis.kernel for axis in self.axes(b.shape))
         scales = (1 / np.where(self.count_padding, whole, phases[:, 3])).astype(x.dtype)
         forward = [pool.average_pool.step(len(y), y, x, rows, taps, phases, scales, channels)]
         if b.dx is None:

@@ -80,7 +80,8 @@ def around(one, axes):
 
 def reduced(layer, x, start, combine):
     pads = around((0, 0), [tuple(pair) for pair in layer["pads"]])
-    return lax.reduce_window(x, start, combine, around(1, layer["kernel"]), around(1, layer["stride"]), pads)
+    size, stride, dilation = (around(1, layer[name]) for name in ("kernel", "stride", "dilation"))
+    return lax.reduce_window(x, start, combine, size, stride, pads, window_dilation=dilation)
 
 
 def avg_pool(layer):

@@ -63,6 +63,12 @@ def dense(graph, layer, x):
     return graph.node("Gemm", inputs, transB=1)
 
 
+def avg_pool(graph, layer, x):
+    if set(layer["dilation"]) != {1}:
+        raise ValueError(f"ONNX has no dilated average in opset {OPSET}")
+    return graph.node("AveragePool", [x], count_include_pad=int(layer["count_padding"]), **window(layer))
+
+
 def global_avg_pool(graph, layer, x):
     y = graph.node("GlobalAveragePool", [x])
     return graph.node("Flatten", [y]) if len(layer["output"]) == 1 else y
@@ -102,10 +108,8 @@ OPERATORS = {
     "depthwise_conv": lambda graph, layer, x: conv(graph, layer, x, groups=layer["input"][0]),
     "dense": dense,
     "flatten": plain("Flatten"),
-    "max_pool": lambda graph, layer, x: graph.node("MaxPool", [x], **window(layer)),
-    "avg_pool": lambda graph, layer, x: graph.node(
-        "AveragePool", [x], count_include_pad=int(layer["count_padding"]), **window(layer)
-    ),
+    "max_pool": lambda graph, layer, x: graph.node("MaxPool", [x], dilations=layer["dilation"], **window(layer)),
+    "avg_pool": avg_pool,
     "global_avg_pool": global_avg_pool,
     "batch_norm": batch_norm,
     "join": join,

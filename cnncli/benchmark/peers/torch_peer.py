@@ -87,6 +87,8 @@ def pool(layer, name, fill, **options):
 def avg_pool(layer):
     if not layer["count_padding"] and not symmetric(layer):
         raise ValueError("torch has no average over the inside with unequal padding")
+    if set(layer["dilation"]) != {1}:
+        raise ValueError("torch has no dilated average")
     return pool(layer, "AvgPool", 0.0, count_include_pad=layer["count_padding"])
 
 
@@ -105,7 +107,7 @@ MODULES = {
     "depthwise_conv": lambda layer: conv(layer, groups=layer["input"][0]),
     "dense": lambda layer: nn.Linear(layer["input"][0], layer["output"][0], layer["bias"]),
     "flatten": lambda layer: nn.Flatten(),
-    "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf")),
+    "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf"), dilation=layer["dilation"]),
     "avg_pool": avg_pool,
     "global_avg_pool": global_avg_pool,
     "batch_norm": batch_norm,
