@@ -298,3 +298,18 @@ def rmsprop(w, gradients, lr, alpha=0.99, momentum=0.0, eps=1e-8, decay=0.0):
         buffer = momentum * buffer + g / (np.sqrt(square) + eps)
         w = w - lr * buffer
     return w
+
+
+def joined(way, inputs, channels):
+    """(y, backward) of values (N, C, ...) that become one of `channels`; backward(dy) gives ([dx], {})."""
+    if way == "concat":
+        empty = np.zeros((len(inputs[0]), channels - sum(x.shape[1] for x in inputs), *inputs[0].shape[2:]))
+        ends = np.cumsum([x.shape[1] for x in inputs])
+        return np.concatenate([*inputs, empty], 1), lambda dy: (np.split(dy, ends, 1)[:-1], {})
+    if way == "add":
+        return sum(inputs), lambda dy: ([dy] * len(inputs), {})
+    if way == "multiply":
+        others = [math.prod(inputs[:i] + inputs[i + 1 :]) for i in range(len(inputs))]
+        return math.prod(inputs), lambda dy: ([dy * other for other in others], {})
+    winner = np.argmax(inputs, 0)  # the first of equals
+    return np.max(inputs, 0), lambda dy: ([dy * (winner == i) for i in range(len(inputs))], {})

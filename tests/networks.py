@@ -1,6 +1,7 @@
 """Small networks that the tests of whole networks share, and the way to a plan that is ready to step."""
 
 import numpy as np
+from graphs import GRAPHS
 
 from cnncli import spec
 from cnncli.network import Network
@@ -257,6 +258,7 @@ NETWORKS = {
     "pixels_relu_last": (1, [6], "conv: {filters: 3, padding: same}|relu|conv: {filters: 4, kernel: 1}|relu"),
     "pixels_residual_last": (3, [2, 3, 3], "conv: {filters: 3, padding: same}|residual: {main: [batch_norm, relu]}"),
     "residual_norm_alone": (2, [4, 4], f"{CONV}|relu|residual: {{main: [batch_norm]}}|relu|flatten|dense: 3"),
+    **GRAPHS,
 }
 
 

@@ -13,6 +13,7 @@ from cases import DEFINITIONS, Case
 from cnncli import spec
 from cnncli.errors import SpecificationError
 from cnncli.kernels import set_threads
+from cnncli.layers.merge import Joint
 from cnncli.network import Network, stages
 from cnncli.training.optimizers import Optimizer
 
@@ -27,7 +28,7 @@ COMPOSED = [name for name in IN_ORDER if "dropout" not in networks.NETWORKS[name
 
 def files(network, flat=None):
     """{path: {name: tensor}} in the order of files."""
-    found = {node.path: {} for node in network.nodes}
+    found = {path: {} for node in network.nodes for path in (node.owner, node.path)}
     for tensor, value in network.parameters.save(flat).items():
         path, _, name = tensor.rpartition(".")
         found[path][name] = value
@@ -37,8 +38,8 @@ def files(network, flat=None):
 def define(node, inputs, parameters, training):
     """(output, backward) of a node by its layer's definition; backward gives the gradient of each input."""
     kind, x = node.layer.kind, inputs[0]
-    if kind == "residual":
-        return sum(inputs), lambda dy: ([dy] * len(inputs), {})
+    if isinstance(node.layer, Joint):
+        return naive.joined(node.layer.way, inputs, node.output.channels)
     if kind == "batch_norm" and not training:
         moments, learned = (
             [parameters[name] for name in names] for names in (("running_mean", "running_var"), ("weight", "bias"))
@@ -46,7 +47,13 @@ def define(node, inputs, parameters, training):
         return naive.normalize(x, *moments, *learned, node.layer.eps), None
     if kind == "dropout":  # of a rate of 0, or in an inference
         return x, lambda dy: ([dy], {})
-    case = Case(kind, node.shape.channels, node.shape.axes, node.layer.model_dump(exclude_unset=True), len(x))
+    case = Case(
+        kind,
+        node.shape.channels,
+        node.shape.axes,
+        node.layer.model_dump(exclude_unset=True, exclude={"name", "source"}),
+        len(x),
+    )
     y, backward = DEFINITIONS[kind](case, x, parameters)
 
     def gradients(dy):
@@ -60,14 +67,19 @@ def composed(network, x, training=True):
     """(output, backward) by the layers' definitions. x (images, channels, *axes); backward gives {path: gradients}."""
     parameters, values, backwards = files(network), [x], []
     for node in network.nodes:
-        y, backward = define(node, [values[i] for i in node.inputs], parameters[node.path], training)
+        y, backward = define(
+            node, [values[i] for i in node.inputs], parameters[node.owner] | parameters[node.path], training
+        )
         values.append(y)
         backwards.append(backward)
 
     def gradients(dy):
         of_values, found = {len(network.nodes): dy}, {}
         for number, (node, backward) in reversed(list(enumerate(zip(network.nodes, backwards, strict=True), 1))):
-            of_inputs, found[node.path] = backward(of_values[number])
+            of_inputs, learned = backward(of_values[number])
+            known = found.setdefault(node.owner, {})
+            for name, gradient in learned.items():
+                known[name] = known.get(name, 0) + gradient
             for value, gradient in zip(node.inputs, of_inputs, strict=True):
                 of_values[value] = of_values.get(value, 0) + gradient
         return found
@@ -175,6 +187,7 @@ def trained(name, kernel, count):
 
 
 THREADED = ["lenet", "relu_then_conv", "dropout", "activations", "three_axes", "residual_norm", "residual_norm_first"]
+THREADED += ["inception", "product_of_four", "maximum_of_three", "recurrent_norm"]
 
 
 @pytest.mark.parametrize("kernel", ["sgd", "adam", "rmsprop"])
@@ -205,6 +218,18 @@ def outputs(network, images, training, seed=1):
 def test_inference_is_training_without_chance(name):
     network = networks.network(name)
     np.testing.assert_array_equal(outputs(network, 5, False), outputs(network, 5, True))
+
+
+def test_each_step_of_a_recurrent_has_its_own_averages():
+    """Moved all the way, they are the batch's: then inference gives what training does, but for n / (n - 1)."""
+    layers = "conv: {filters: 3, padding: same}, batch_norm: {momentum: 1.0}, relu"
+    text = f"recurrent: {{steps: 3, layers: [{layers}]}}|flatten|dense: 3"
+    network = Network(networks.specification(2, [6, 6], text))
+    counted = [name for name in network.parameters.counted if name.endswith("mean")]
+    assert counted == [f"0_recurrent.layers.1_batch_norm{step}.running_mean" for step in ("", "@2", "@3")]
+    trained = outputs(network, 64, True)
+    assert len({network.parameters.value(name).tobytes() for name in counted}) == 3
+    np.testing.assert_allclose(outputs(network, 64, False), trained, rtol=1e-2, atol=1e-2)
 
 
 def test_inference_leaves_dropout_out():
@@ -279,10 +304,13 @@ def test_relus_join_what_can_take_them():
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        ("conv: 3|residual: {main: [conv: 3]}", "its main layers end in 3x2x2, its shortcut in 3x4x4: give it a proj"),
+        (
+            "conv: 3|residual: {main: [conv: 3]}",
+            "add needs one shape: shortcut is 3x4x4, main is 3x2x2; give it a proj",
+        ),
         ("residual: {main: [dense: 3]}", "it needs a flat input: put `flatten` before it"),
-        ("flatten|residual: {main: [dense: 72]}", "it adds a flattened image to what has another order: put a dense"),
-        ("residual: {main: [flatten], shortcut: [flatten, dense: 72]}", "it adds a flattened image to what has"),
+        ("flatten|residual: {main: [dense: 72]}", "it joins a flattened image with another order: put a dense"),
+        ("residual: {main: [flatten], shortcut: [flatten, dense: 72]}", "it joins a flattened image with anoth"),
     ],
 )
 def test_residuals_that_do_not_fit(layers, expected):

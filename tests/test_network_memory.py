@@ -120,6 +120,9 @@ class TestParameters:
         assert parameters.count == parameters.values.size == parameters.decayed == 0
 
 
+COMPOSED = ["lenet", "dropout", "activations", "residual_norm", "residual_of_max_pool"]
+
+
 def step(plan, key=1):
     plan.draw(key)
     plan.forward()
@@ -184,7 +187,7 @@ class TestPlans:
         assert np.isfinite(network.parameters.gradients).all()
         assert network.parameters.gradients.any()
 
-    @pytest.mark.parametrize("name", ["lenet", "dropout", "activations", "residual_norm", "residual_of_max_pool"])
+    @pytest.mark.parametrize("name", [*COMPOSED, "inception", "maximum_of_three", "recurrent_norm"])
     def test_steps_allocate_nothing(self, name):
         network = networks.network(name)
         plan = networks.filled(network.plan(8, True))

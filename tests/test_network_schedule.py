@@ -42,20 +42,54 @@ def lists(layers, least=0):
     return st.lists(layers, min_size=least, max_size=4)
 
 
-def blocks(layers):
-    return st.recursive(layers, lambda inner: st.builds(residual, lists(inner, 1), lists(inner)), max_leaves=6)
+def grouped(*layers, times=1):
+    return {"repeat": {"times": times, "layers": list(layers)}}
+
+
+def joined(paths, way, project, times):
+    """Branches, and behind a concatenation a layer that makes as many channels as before."""
+    branches = {"branches": {"paths": paths, "merge": way}}
+    return grouped(branches, project, times=times) if way == "concat" else branches
+
+
+def tapped(first, others, way, project):
+    """Layers, merged with what the first of them made."""
+    kind, options = next(iter(first.items()))
+    merge = {"merge": {"with": "first", "by": way}}
+    return grouped({kind: {**options, "name": "first"}}, *others, merge, *([project] if way == "concat" else []))
+
+
+def blocks(layers, project):
+    """Layers, and what can be made of them that gives what it takes; `project` does with any number of channels."""
+    ways = st.sampled_from(["concat", "add", "multiply", "max"])
+
+    def extend(inner):
+        paths = st.lists(lists(inner), min_size=2, max_size=3)
+        recurrent = st.builds(
+            lambda steps, held: {"recurrent": {"steps": steps, "layers": [project, *held]}},
+            st.integers(1, 3),
+            lists(layers),
+        )
+        return st.one_of(
+            st.builds(residual, lists(inner, 1), lists(inner)),
+            st.builds(joined, paths, ways, st.just(project), st.integers(1, 2)),
+            st.builds(tapped, layers, lists(inner), ways, st.just(project)),
+            recurrent,
+        )
+
+    return st.recursive(layers, extend, max_leaves=6)
 
 
 @st.composite
 def networks_of_any_layers(draw):
     """A specification: images that keep their size or get smaller, then flat numbers, each with residual blocks."""
-    same, smaller = blocks(st.sampled_from(SAME)), st.sampled_from(SMALLER)
+    same, smaller = blocks(st.sampled_from(SAME), SAME[0]), st.sampled_from(SMALLER)
     chosen = draw(lists(same))
     if draw(st.booleans()):
         chosen.append(residual([*draw(lists(same)), draw(smaller), *draw(lists(same))], [draw(smaller)]))
     chosen += [*draw(lists(same)), *draw(st.lists(smaller, max_size=1)), {"flatten": {}}]
     if draw(st.booleans()):
-        chosen += [{"dense": {"units": UNITS}}, *draw(lists(blocks(st.sampled_from(FLAT))))]
+        chosen += [{"dense": {"units": UNITS}}, *draw(lists(blocks(st.sampled_from(FLAT), FLAT[0])))]
     layers = [{kind: options or None} for layer in chosen for kind, options in layer.items()]
     document = {"input": {"channels": CHANNELS, "size": [5, 4]}, "layers": layers, "loss": "softmax_cross_entropy"}
     return spec.parse(json.dumps(document), "network.yaml")
@@ -145,7 +179,7 @@ class Memory:
     def _part(self, stage, own, part):
         layer, used = (
             stage.layer,
-            {own.root.array, *(self.of.values[v].root.array for v in (stage.value, *stage.reads))},
+            {own.root.array, *(self.of.values[v].root.array for v in (stage.value, *stage.node.inputs))},
         )
         assert part.into is self.of.gradients[part.value]
         for slot in filter(None, (part.into, part.through)):

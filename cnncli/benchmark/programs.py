@@ -1,10 +1,11 @@
 """A specification as plain data from which a peer builds the same network: each layer with its shapes and padding."""
 
-from collections.abc import Sequence
-
 from cnncli import spec
 from cnncli.layers import Layer, Shape
 from cnncli.layers.base import window_axes
+from cnncli.layers.merge import Branches, Joint, Residual
+
+HELD = {*Branches.model_fields, *Residual.model_fields}  # what stands in `inputs`, not in a peer's layer
 
 
 def program(specification: "spec.Specification") -> dict:
@@ -13,25 +14,28 @@ def program(specification: "spec.Specification") -> dict:
     return {
         "input": sizes(nodes[0].shape),
         "classes": nodes[-1].output.channels,
-        "layers": listed(specification.layers, {node.path: node for node in nodes}),
+        "layers": [placed(node) for node in nodes],
         "loss": specification.loss.kind,
         "label_smoothing": train.label_smoothing,
         "optimizer": {"kind": train.optimizer.kind, **train.optimizer.model_dump()},
     }
 
 
-def listed(entries: "Sequence[spec.Entry]", nodes: "dict[str, spec.Node]") -> list[dict]:
-    """Layers one after the other, each with the lists of layers that it holds, by name."""
-    return [
-        described(entry.layer, nodes[entry.path].shape, nodes[entry.path].output)
-        | {name: listed(inner, nodes) for name, inner in entry.inner.items()}
-        for entry in entries
-    ]
+def placed(node: "spec.Node") -> dict:
+    """A layer in its place: `inputs` are the numbers of the values that it reads, 0 the network's input and i + 1 what
+    layer i makes; layers of one `owner` share their parameters.
+    """
+    layer = node.layer
+    found = described(layer, node.shape, node.output)
+    if isinstance(layer, Joint):  # `zeros`: channels that no input fills
+        zeros = node.output.channels - sum(shape.channels for shape in node.shapes) if layer.way == "concat" else 0
+        found |= {"kind": "join", "way": layer.way, "zeros": zeros}
+    return found | {"inputs": list(node.inputs), "owner": node.owner}
 
 
 def described(layer: Layer, shape: Shape, output: Shape) -> dict:
     """A layer's keys with defaults filled in, its input and output (channels first), its window axis by axis."""
-    options = layer.model_dump(exclude={*layer.inner()})
+    options = layer.model_dump(exclude=set(HELD))
     found = {"kind": layer.kind, "input": sizes(shape), "output": sizes(output), **options}
     return found | window(layer, shape) if hasattr(layer, "padding") else found
 

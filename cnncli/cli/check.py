@@ -44,7 +44,7 @@ def _check(file: str, overrides: tuple[str, ...]) -> dict:
     nodes = network.nodes(spec.read(file, overrides))
     return {
         "layers": len(nodes),
-        "parameters": sum(p.size for node in nodes for p in node.layer.parameters(node.shape).values() if p.learned),
+        "parameters": sum(node.learned for node in nodes),
         "input": str(nodes[0].shape),
         "output": str(nodes[-1].output),
     }

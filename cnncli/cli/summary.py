@@ -41,7 +41,7 @@ def command(model, overrides, batch_size, as_json):
 def _rows(summary) -> list[list]:
     rows = [["input", summary.input, "", "", "", _bytes(summary.input_memory), ""]]
     for row in summary.rows:
-        named = not row.path.endswith(f"_{row.kind}")
+        named = not row.path.partition("@")[0].endswith(f"_{row.kind}")
         rows.append(
             [
                 f"{row.path} ({row.kind})" if named else row.path,

@@ -19,7 +19,7 @@ INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
 @njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _row(array, n, start, length):
+def row_of(array, n, start, length):
     """A row as a slice: an index that begins at 0 is seen not to be negative, and the loop is vectorised."""
     return array[n, start : start + length]
 
@@ -30,7 +30,7 @@ def activate(first, last, y, x, rows, length, kind, alpha):
     real = y.dtype.type
     for n in range(first, last):
         for row in range(rows.shape[1]):
-            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
+            to, of = row_of(y, n, rows[0, row], length), row_of(x, n, rows[1, row], length)
             if kind == RELU:
                 for i in range(length):
                     to[i] = real(0) if of[i] < 0 else of[i]
@@ -59,8 +59,8 @@ def activate_gradient(first, last, dx, dy, saved, rows, length, kind, alpha):
     real = dx.dtype.type
     for n in range(first, last):
         for row in range(rows.shape[1]):
-            to, of = _row(dx, n, rows[0, row], length), _row(dy, n, rows[1, row], length)
-            kept = _row(saved, n, rows[2, row], length)
+            to, of = row_of(dx, n, rows[0, row], length), row_of(dy, n, rows[1, row], length)
+            kept = row_of(saved, n, rows[2, row], length)
             if kind == RELU:
                 for i in range(length):
                     to[i] = of[i] if kept[i] > 0 else real(0)
@@ -105,7 +105,7 @@ def dropout(first, last, y, x, rows, length, rate, key, samples):
     for n in range(first, last):
         image = mix(key[0], np.uint64(samples[n]))
         for row in range(rows.shape[1]):
-            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
+            to, of = row_of(y, n, rows[0, row], length), row_of(x, n, rows[1, row], length)
             for i in range(length):
                 drawn = mix(image, np.uint64(row * length + i)) >> np.uint64(11)
                 to[i] = of[i] * scale if drawn >= limit else real(0)
@@ -116,7 +116,7 @@ def copy_rows(first, last, y, x, rows, length):
     """y = x, row by row."""
     for n in range(first, last):
         for row in range(rows.shape[1]):
-            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
+            to, of = row_of(y, n, rows[0, row], length), row_of(x, n, rows[1, row], length)
             for i in range(length):
                 to[i] = of[i]
 
@@ -128,9 +128,9 @@ def add(first, last, y, a, b, rows, length, relu):
     for n in range(first, last):
         for row in range(rows.shape[1]):
             to, one, other = (
-                _row(y, n, rows[0, row], length),
-                _row(a, n, rows[1, row], length),
-                _row(b, n, rows[2, row], length),
+                row_of(y, n, rows[0, row], length),
+                row_of(a, n, rows[1, row], length),
+                row_of(b, n, rows[2, row], length),
             )
             if relu:
                 for i in range(length):

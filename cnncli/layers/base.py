@@ -8,7 +8,7 @@ file.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
@@ -29,10 +29,17 @@ class OneOf:
     many: bool = False
     least: int = 0  # items of a list
     once: bool = False  # no word twice in a list
+    lists: int = 0  # a list of at least so many such lists
+
+    @property
+    def inner(self) -> "OneOf":
+        """What each list of a list of lists is."""
+        return replace(self, lists=0)
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
         choice = {"choice": self.what}  # `spec.schema` makes a reference of it: a layer may hold layers
-        return {"type": "array", "items": choice, "minItems": self.least} if self.many else choice
+        schema = {"type": "array", "items": choice, "minItems": self.least} if self.many else choice
+        return {"type": "array", "items": schema, "minItems": self.lists} if self.lists else schema
 
 
 Triple = tuple[int, int, int]  # one number for depth, height and width; unused leading axes hold 1 (or 0)
@@ -105,6 +112,17 @@ class Parameter:
         return math.prod(self.shape)
 
 
+class Joined(NamedTuple):
+    """An input of a layer that joins several, its gradient or None where nobody asks for it, and what `Binding` says of
+    `adds` and `gated` for it.
+    """
+
+    x: Buffer
+    dx: Buffer | None
+    adds: bool
+    gated: bool
+
+
 @dataclass(frozen=True)
 class Binding:
     """The arrays between which a layer works, for one batch size.
@@ -123,7 +141,7 @@ class Binding:
     arena: Arena
     samples: np.ndarray  # (images,) int64: the numbers of the images in the data set
     key: np.ndarray  # (1,) uint64: stands for seed, epoch and layer
-    others: tuple[Buffer, ...] = ()  # the further inputs of a layer that joins several
+    joined: tuple[Joined, ...] = ()  # all inputs of a layer that joins several
     pooled: bool = False  # y is the 2x2 maximum of the output: asked only of layers that say they pool
     added: Buffer | None = None  # add this to the output, before a relu: asked only of layers that `fuse_add`
     relu: bool = False  # apply a relu to the output: asked only of layers that `fuse_relu`
@@ -146,6 +164,8 @@ class Binding:
         return GATE if self.gated else STORE
 
 
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+
 # the parts of backward, by what they make
 WEIGHT, BIASES, DATA = "weight gradient", "bias gradient", "data gradient"
 Backward = list[tuple[str, list[Step]]]  # what some steps make, such as "weight gradient", and the steps
@@ -164,17 +184,28 @@ class Layer(BaseModel):
     accumulate: ClassVar[bool] = False  # its backward can add to what dx holds
     passes: ClassVar[bool] = False  # the gradient of each input is the output's own: no backward
     scalable: ClassVar[bool] = False  # its weights and biases can take over the batch_norm behind it
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")] | None = None
+    name: Name | None = None
+    source: Name | None = Field(default=None, alias="from")  # the layer that it reads in place of the one before it
 
     def inner(self) -> dict[str, tuple["Layer", ...]]:
         """The lists of layers that this one holds, by their keys, in the order in which they run.
 
-        Each begins at this layer's input; the layer itself reads what they end in, in the same order.
+        Each begins at this layer's input; the layer itself reads what they end in, in the same order. `paths.0` is the
+        first of a list of lists.
         """
         return {}
 
+    def others(self) -> tuple[str, ...]:
+        """The names of layers that it reads before its input."""
+        return ()
+
+    @property
+    def runs(self) -> int:
+        """How many times over the lists that it holds are run."""
+        return 1
+
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape of the output for an input of `shape`; for as many shapes as there are `inner` lists."""
+        """The shape of the output for an input of `shape`; for all their shapes if it joins several."""
         return shape
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:

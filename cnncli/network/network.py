@@ -41,11 +41,7 @@ class Network:
         self.input, self.output = self.nodes[0].shape, self.nodes[-1].output
         self.task = task_of(specification, self.input, self.output)
         self.arena = Arena(dtype)
-        declared = {
-            f"{node.path}.{name}": parameter
-            for node in self.nodes
-            for name, parameter in node.layer.declared(node.shape).items()
-        }
+        declared = {name: parameter for node in self.nodes for name, parameter in node.parameters.items()}
         self.parameters = Parameters(declared, self.arena)
         self.parameters.initialize(seed)
         self._plans: dict[tuple[int, bool], Plan] = {}

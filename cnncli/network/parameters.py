@@ -27,6 +27,7 @@ class Parameters:
         spans, end = _spans(list(self.counted), declared)
         self._span |= spans
         self.state, self.version = arena.take((end,)), 0
+        self._arena, self._spare = arena, {}
 
     @property
     def count(self) -> int:
@@ -44,6 +45,12 @@ class Parameters:
     def gradient(self, name: str) -> np.ndarray:
         """The gradient of a learned parameter, flat, in the kernels' layout: a view."""
         return self.gradients[self._span[name]]
+
+    def spare(self, name: str) -> np.ndarray:
+        """An array like a parameter's gradient, for what is to be added to it."""
+        if name not in self._spare:
+            self._spare[name] = self._arena.take((self.declared[name].size,))
+        return self._spare[name]
 
     def initialize(self, seed: int) -> None:
         """Draw every parameter's first value."""

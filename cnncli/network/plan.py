@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnncli.kernels import elementwise
+from cnncli.kernels import elementwise, merge
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.program import Program, Step
-from cnncli.layers.base import BIASES, DATA, WEIGHT, Binding, Parameter
+from cnncli.layers.base import BIASES, DATA, WEIGHT, Binding, Joined
 from cnncli.layers.losses import bind_input, bind_labels, bind_ranks
-from cnncli.network.schedule import Backward, Schedule, Slot
+from cnncli.network.schedule import Backward, Schedule, Share, Slot
 from cnncli.network.stages import Stage
 from cnncli.network.task import INPUT, PIXELS
 
@@ -87,6 +87,7 @@ class Plan:
 
     def _bind(self, schedule: Schedule, prepared: list[Step]) -> None:
         backward_of = {step.stage.value: step for step in schedule.backward}
+        written: set[str] = set()  # the gradients of parameters
         for i, stage in reversed(list(enumerate(self.stages))):  # backward's order; forward's is turned at the end
             step = backward_of.get(stage.value)
             if step and step.clears:
@@ -97,51 +98,75 @@ class Plan:
                 self.backward_parts.append(Part(stage.path, DATA, steps))
             if stage.view:
                 continue
-            ahead, back = stage.layer.bind(self._binding(i, stage, step, prepared))
+            gradients, totals = self._gradients_of(stage, step, written)
+            ahead, back = stage.layer.bind(self._binding(i, stage, step, gradients, prepared))
             self.forward_parts.append(Part(stage.path, "forward", ahead))
-            frozen = (WEIGHT, BIASES) if not stage.learns else ()
-            self.backward_parts += [Part(stage.path, what, steps) for what, steps in back if what not in frozen]
+            if not stage.learns:  # what is frozen
+                back = [(what, steps) for what, steps in back if what not in (WEIGHT, BIASES)]
+            self.backward_parts += [Part(stage.path, what, steps) for what, steps in (*back, *totals)]
             for part in step.parts if step else ():
                 if part and part.through:
                     steps = _move(self._buffer(part.into), self._buffer(part.through), True)
                     self.backward_parts.append(Part(stage.path, DATA, steps))
         self.forward_parts.reverse()
 
-    def _binding(self, i: int, stage: Stage, step: Backward | None, prepared: list[Step]) -> Binding:
+    def _gradients_of(
+        self, stage: Stage, step: Backward | None, written: set[str]
+    ) -> tuple[dict[str, np.ndarray], list[tuple[str, list[Step]]]]:
+        """Where a stage leaves the gradients of its parameters, by name, and what is to be done then.
+
+        The first stage that works with some parameters writes their gradients, others add to them.
+        """
+        arrays, totals = {}, []
+        for name, parameter in stage.layer.parameters(stage.shape).items():
+            tensor = stage.node.tensor(name)
+            if step and tensor in self._parameters.counted and parameter.learned:  # frozen: nobody computes it
+                arrays[name] = self._arena.scratch((parameter.size,))
+            elif step and parameter.learned:
+                total = arrays[name] = self._parameters.gradient(tensor)
+                if tensor in written:
+                    arrays[name] = self._parameters.spare(tensor)
+                    totals.append((WEIGHT, [merge.plan_sum(total, arrays[name])]))
+                written.add(tensor)
+        return arrays, totals
+
+    def _binding(self, i: int, stage: Stage, step: Backward | None, gradients, prepared: list[Step]) -> Binding:
         names = stage.layer.parameters(stage.shape)
-        first, *others = (self._values[value] for value in stage.node.inputs)
-        part = step.parts[0] if step and step.parts else None
-        parameters = {name: self._parameters.value(f"{stage.path}.{name}") for name in names}
+        parts = step.parts if step and step.parts else [None] * len(stage.node.inputs)
+        joined = tuple(self._joined(value, part) for value, part in zip(stage.node.inputs, parts, strict=True))
+        parameters = {name: self._parameters.value(stage.node.tensor(name)) for name in names}
         return Binding(
             shape=stage.shape,
-            x=first,
+            x=joined[0].x,
             y=self._values[stage.value],
-            dx=part and self._buffer(part.through or part.into),
+            dx=joined[0].dx,
             dy=self._gradients[stage.value] if step else None,
             parameters=self._fold(stage, parameters) if stage.folded else parameters,
-            gradients={name: self._gradient(f"{stage.path}.{name}", p) for name, p in names.items() if p.learned},
+            gradients=gradients,
             arena=self._arena,
             samples=self.samples,
             key=self.keys[i],
-            others=tuple(others),
+            joined=joined,
             added=None if stage.added is None else self._values[stage.added],
             pooled=stage.pooled is not None,
             relu=stage.relu,
-            adds=part is not None and part.adds and not part.through,
-            gated=part is not None and part.gated,
+            adds=joined[0].adds,
+            gated=joined[0].gated,
             prepared=None if self.training else prepared,
         )
 
-    def _gradient(self, name: str, parameter: Parameter) -> np.ndarray:
-        """Where a parameter's gradient goes: nowhere that lasts if it is frozen, for then nobody computes it."""
-        known = self._parameters.declared
-        return self._parameters.gradient(name) if name in known else self._arena.scratch((parameter.size,))
+    def _joined(self, value: int, part: Share | None) -> Joined:
+        """An input of a layer, and the share of its gradient that the layer makes."""
+        if part is None:
+            return Joined(self._values[value], None, False, False)
+        dx, adds = self._buffer(part.through or part.into), part.adds and not part.through
+        return Joined(self._values[value], dx, adds, part.gated)
 
     def _fold(self, stage: Stage, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights and biases that do what the layer and the batch_norm behind it do, made anew after each change."""
         norm, declared = stage.folded, stage.layer.parameters(stage.shape)["weight"]
         names = norm.layer.parameters(norm.shape)
-        values = {name: self._parameters.value(f"{norm.path}.{name}") for name in names}
+        values = {name: self._parameters.value(norm.tensor(name)) for name in names}
         weight, bias = self._arena.take(of["weight"].shape), self._arena.take((norm.output.channels,))
 
         def fold():

@@ -28,7 +28,10 @@ class Slot:
 
     @property
     def root(self) -> "Slot":
-        return self.within.root if self.within else self
+        slot = self
+        while slot.within:
+            slot = slot.within
+        return slot
 
     @property
     def layout(self) -> tuple:
@@ -49,7 +52,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Part:
+class Share:
     """A share of a gradient: `adds` to what `into` holds, and with `gated` clears it where the value is not positive.
 
     With `through`, the layer writes there, because it cannot add, and the rest is another pass.
@@ -71,7 +74,7 @@ class Backward:
 
     stage: Stage
     clears: bool
-    parts: list[Part | None] = field(default_factory=list)
+    parts: list[Share | None] = field(default_factory=list)
     moves: list[tuple[Slot, bool]] = field(default_factory=list)
 
     @property
@@ -176,6 +179,7 @@ class Schedule:
         if first:
             slot = self._gradient_slot(value)
             same = slot.layout == own.layout or (slot.border == own.border == NO_BORDER)
+            same = same and step.stage.reads.count(value) == 1
             taken = any(other.within is own for other in self.gradients.values())
             # a layer that also makes a part of it must not write over what it reads
             if same and not taken and value not in step.parted:
@@ -192,14 +196,14 @@ class Schedule:
             stage = self.making.get(value)
         return value if stage and stage.relu and not stage.pooled else None
 
-    def _part(self, step: Backward, value: int, gates: bool, time: int) -> Part | None:
+    def _part(self, step: Backward, value: int, gates: bool, time: int) -> Share | None:
         if value not in self._learned:
             return None
         adds = value in self.gradients
         into = (self.gradients[value] if adds else self._gradient_slot(value)).use(time)
         if adds and not step.stage.layer.accumulate:
-            return Part(value, into, adds, False, Slot(into.shape, into.border, into.owner).use(time))
-        return Part(value, into, adds, gates, None)
+            return Share(value, into, adds, False, Slot(into.shape, into.border, into.owner).use(time))
+        return Share(value, into, adds, gates, None)
 
     def _share(self) -> None:
         """Give each slot an array: one that is free at its time and of its layout, else a new one."""

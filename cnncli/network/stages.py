@@ -7,7 +7,6 @@ from cnncli.layers.activation import Relu
 from cnncli.layers.base import Layer, Shape
 from cnncli.layers.batch_norm import BatchNorm
 from cnncli.layers.pool import MaxPool
-from cnncli.layers.residual import Residual
 from cnncli.spec import Node
 
 
@@ -49,7 +48,7 @@ class Stage:
     @property
     def learns(self) -> bool:
         """Whether it has something to learn itself."""
-        return any(parameter.learned for parameter in self.layer.declared(self.shape).values())
+        return any(parameter.learned for parameter in self.node.parameters.values())
 
     @property
     def passes(self) -> bool:
@@ -61,12 +60,15 @@ class Stage:
         """The numbers of all values that it reads."""
         return self.node.inputs if self.added is None else (*self.node.inputs, self.added)
 
-    def takes(self, node: Node, training: bool) -> bool:
-        """Let `node`, the only reader of this stage's value, join it, if it can."""
-        layer = node.layer
+    def takes(self, node: Node, training: bool, known: bool) -> bool:
+        """Let `node`, the only reader of this stage's value, join it, if it can.
+
+        `known`: whether the first value that the node reads is there before this stage runs.
+        """
+        layer, sums = node.layer, node.layer.passes and len(node.inputs) == 2
         if isinstance(layer, Relu) and self.layer.fuse_relu and not self.relu:
             self.relu = True
-        elif isinstance(layer, Residual) and self.layer.fuse_add and self.sums:
+        elif sums and known and self.layer.fuse_add and self.sums:
             self.added = node.inputs[0]
         elif isinstance(layer, BatchNorm) and not training and self.layer.scalable and self.sums and not self.folded:
             self.folded = node
@@ -92,11 +94,15 @@ def stages(nodes: list[Node], training: bool) -> list[Stage]:
     readers = Counter(value for node in nodes for value in node.inputs)
     found: list[Stage] = []
     making: dict[int, Stage] = {}  # by the number of the value
+    order: dict[int, int] = {0: -1}  # of the stage that makes a value
     learned: set[int] = set()  # values that something learned is in
     for value, node in enumerate(nodes, 1):
         before = making.get(node.inputs[-1])  # a residual joins what its main layers end in
-        if before is None or readers[node.inputs[-1]] > 1 or not before.takes(node, training):
+        order[value] = order[node.inputs[-1]]
+        known = order[node.inputs[0]] < order[value]
+        if before is None or readers[node.inputs[-1]] > 1 or not before.takes(node, training, known):
             before = Stage(node, value, node.layer.view(training), not learned.isdisjoint(node.inputs))
+            order[value] = len(found)
             found.append(before)
         if before.learned or before.learns:
             learned.add(value)

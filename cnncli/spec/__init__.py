@@ -3,6 +3,7 @@
 Whatever is wrong is a `SpecificationError` in one line, with the file, the line and what was expected.
 """
 
+from cnncli.spec.entries import Entry
 from cnncli.spec.files import models, read
 from cnncli.spec.nodes import Node, nodes
 from cnncli.spec.options import (
@@ -26,7 +27,7 @@ from cnncli.spec.options import (
     Train,
 )
 from cnncli.spec.schema import json_schema
-from cnncli.spec.specification import Entry, Specification, parse
+from cnncli.spec.specification import Specification, parse
 
 __all__ = [
     "AUGMENTATIONS",

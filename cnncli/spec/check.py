@@ -10,8 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from cnncli.errors import SpecificationError
+from cnncli.layers import LAYERS, Layer
 from cnncli.layers.base import OneOf
-from cnncli.spec.expected import explain, relevant
+from cnncli.spec.blocks import MOST_LAYERS, MOST_NESTED, Arguments, Use, naming_problem, used
+from cnncli.spec.expected import explain, keys, relevant
+from cnncli.spec.options import Blocks, Definition
 from cnncli.spec.words import dotted, printable, quote, shorten, suggest
 from cnncli.spec.yaml import Mark, Path
 
@@ -58,10 +61,14 @@ class Checker:
     def __init__(self, places: Places):
         self.places = places
         self.problems: list[tuple[Mark, Path, Callable[[], str]]] = []
+        self.blocks: dict[str, Definition | None] = {}
+        self.using: dict[str, str] = {}  # the blocks that are being used, and where
+        self.layers = 0
 
     def problem(self, path: Path, message: Callable[[], str]) -> None:
         # Messages are written when they are wanted: near matches for 10,000 unknown keys would take seconds.
-        self.problems.append((self.places.order(path), path, message))
+        where = used(self.using.values())
+        self.problems.append((self.places.order(path), path, lambda: message() + where))
 
     def finish(self) -> None:
         """Raise SpecificationError for the problem that stands first in the file."""
@@ -74,11 +81,11 @@ class Checker:
         value = {} if value is None else value
         if not isinstance(value, dict):
             place = f"{dotted(path)}: " if path else ""
-            keys = ", ".join(cls.model_fields)
-            self.problem(path, lambda: f"{place}expected a mapping with the keys {keys}, found {quote(value)}")
+            known = ", ".join(keys(cls))
+            self.problem(path, lambda: f"{place}expected a mapping with the keys {known}, found {quote(value)}")
             return None
         ready, failed = dict(value), set()
-        for key, field in cls.model_fields.items():
+        for key, field in keys(cls).items():
             if key in value and (build := self.builder(field)):
                 ready[key] = build(value[key], (*path, key))
                 if ready[key] is None:
@@ -97,10 +104,22 @@ class Checker:
         for mark in field.metadata:
             if isinstance(mark, OneOf):
                 one_of, method = mark, self.choices if mark.many else self.choice
+                method = self.lists if mark.lists else method
                 return lambda value, path: method(one_of, value, path)
+            if isinstance(mark, Blocks):
+                return self.definitions
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             return lambda value, path: self.model(field.annotation, value, path)
         return None
+
+    def lists(self, one_of: OneOf, value: Any, path: Path) -> tuple[Any, ...] | None:
+        """A list of lists of words with their options."""
+        if not isinstance(value, list) or len(value) < one_of.lists:
+            what = f"a list of at least {one_of.lists} lists of {one_of.what}s"
+            self.problem(path, lambda: f"{dotted(path)}: expected {what}, found {quote(value)}")
+            return None
+        built = [self.choices(one_of.inner, inner, (*path, position)) for position, inner in enumerate(value)]
+        return None if any(inner is None for inner in built) else tuple(built)
 
     def choices(self, one_of: OneOf, value: Any, path: Path) -> tuple[Any, ...] | None:
         """A list of words with their options."""
@@ -131,9 +150,16 @@ class Checker:
         if kind is None:
             self.problem(path, lambda: f"{dotted(path)}: {not_a_choice(one_of, value)}")
             return None
+        inside = (*path, kind) if isinstance(value, dict) else path
+        known = [*one_of.known]
+        if one_of.known is LAYERS:
+            known += self.blocks
+            self.count(path)
+            if kind in self.blocks:
+                return self.use(kind, options, path, inside)
         if kind not in one_of.known:
-            inside = (*path, kind) if isinstance(value, dict) else path
-            self.problem(inside, lambda: f"{dotted(path)}: {unknown_kind(one_of, kind)}")
+            what = f"unknown {one_of.what} {quote(kind)}"
+            self.problem(inside, lambda: f"{dotted(path)}: {what}{suggest(kind, known)}")
             return None
         cls, inside = one_of.known[kind], (*path, kind)
         if options is not None and not isinstance(options, dict):
@@ -142,6 +168,50 @@ class Checker:
                 return None
             options = {cls.lone: options}
         return self.model(cls, options, inside)
+
+    def count(self, path: Path) -> None:
+        self.layers += 1
+        if self.layers > MOST_LAYERS:  # blocks that use others can write more than anybody can wait for
+            raise SpecificationError(f"{self.places.find(path)}: more than {MOST_LAYERS:,} layers")
+
+    def definitions(self, value: Any, path: Path) -> dict[str, Definition | None]:
+        """The blocks of the file by their names."""
+        if not isinstance(value, dict | None):
+            self.problem(path, lambda: f"{dotted(path)}: expected a mapping of names to blocks, found {quote(value)}")
+            return {}
+        for name, body in (value or {}).items():
+            at = (*path, name)
+            if problem := naming_problem(name, body):
+                self.problem(at, lambda at=at, problem=problem: f"{dotted(at)}: {problem}")
+            self.blocks[name] = self.model(Definition, body, at)
+        return {name: block for name, block in self.blocks.items() if block}
+
+    def use(self, name: str, options: Any, path: Path, inside: Path) -> Layer | None:
+        """The layers of a block with the values of its parameters in their places."""
+        block = self.blocks[name]
+        if block is None:
+            return None
+        if name in self.using:
+            chain = " uses ".join([*self.using, name])
+            self.problem(inside, lambda: f"{dotted(path)}: a block cannot use itself: {chain}")
+            return None
+        if len(self.using) == MOST_NESTED:
+            self.problem(inside, lambda: f"{dotted(path)}: blocks in blocks, more than {MOST_NESTED} deep")
+            return None
+        given, called = Arguments(name, block, options), dotted((*path, name))
+        for key, problem in given.problems():
+            self.problem((*inside, key) if key else inside, lambda problem=problem: f"{called}: {problem}")
+        common = self.model(Layer, given.common, inside)
+        if common is None or given.problems():
+            return None
+        at = ("blocks", name, "layers")
+        self.using[name] = self.places.find(inside)
+        items, unknown = given.substitute(block.layers)
+        for where, problem in unknown:
+            self.problem(at + where, lambda where=where, problem=problem: f"{dotted(at + where)}: {problem}")
+        layers = None if unknown else self.choices(OneOf("layer", LAYERS, many=True, least=1), items, at)
+        del self.using[name]
+        return layers and Use(block=name, items=items, layers=layers, **given.common)
 
 
 def split(value: Any) -> tuple[str | None, Any]:
@@ -162,10 +232,6 @@ def not_a_choice(one_of: OneOf, value: Any) -> str:
     return f"expected one {one_of.what}, a word such as {example} with or without options, found {quote(value)}"
 
 
-def unknown_kind(one_of: OneOf, kind: str) -> str:
-    return f"unknown {one_of.what} {quote(kind)}{suggest(kind, one_of.known)}"
-
-
 def no_lone(cls: type[BaseModel], kind: str, options: Any) -> str:
-    keys = ", ".join(cls.model_fields)
-    return f"{kind} takes no lone value, found {quote(options)}; write {kind}: {{KEY: VALUE}} (keys: {keys or 'none'})"
+    known = ", ".join(keys(cls)) or "none"
+    return f"{kind} takes no lone value, found {quote(options)}; write {kind}: {{KEY: VALUE}} (keys: {known})"

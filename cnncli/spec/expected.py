@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.fields import FieldInfo
 
 from cnncli.layers.base import Layer
 from cnncli.spec.options import INTERVAL_PATTERN, NAME_PATTERN
@@ -76,6 +77,11 @@ def unknown_key(key: str, place: str, known: Iterable[str]) -> str:
     return f"{place + ': ' if place else ''}unknown key {quote(key)}{suggest(key, known)}"
 
 
+def keys(cls: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by their names in the file."""
+    return {field.alias or name: field for name, field in cls.model_fields.items()}
+
+
 def expected(cls: type[BaseModel], e: dict[str, Any]) -> str:
     try:
         schema = cls.model_json_schema()
@@ -88,7 +94,7 @@ def expected(cls: type[BaseModel], e: dict[str, Any]) -> str:
 def fields(cls: type[BaseModel], path: Path) -> list[str]:
     """The keys that the mapping at `path` below a `cls` may have."""
     if not path:
-        return list(cls.model_fields)
+        return list(keys(cls))
     schema = cls.model_json_schema()
     definitions = schema.get("$defs", {})
     found = schema_at(schema, path, definitions)
@@ -128,6 +134,8 @@ def describe(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         values = form["enum"] if "enum" in form else [form["const"]]
         words = [value if isinstance(value, str) else json.dumps(value) for value in values]
         return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
+    if "choice" in form:
+        return f"a {form['choice']}"
     kind = form.get("type")
     if kind in ("integer", "number"):
         return ("an integer" if kind == "integer" else "a number") + bounds(form)

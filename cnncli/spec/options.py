@@ -4,7 +4,7 @@ A field marked with `OneOf` is written as a word (`adam`), a word with its main 
 mapping of options; `many` of them as a list. The models declare the keys, `check` reads them.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
@@ -237,11 +237,33 @@ class Train(Options):
         return int(self.save_every.removesuffix(unit)), unit
 
 
+class Blocks:
+    """Marks the mapping of blocks, of which layers are made."""
+
+
+class InBlock:
+    """Marks a list of layers in which `$NAME` may stand for any value."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "array", "items": {"choice": "layer", "in_block": True}, "minItems": 1}
+
+
+class Definition(Options):
+    """Layers to be used by name: `$stride` in them is the value of the parameter `stride`.
+
+    `parameters` with their defaults: null is what each use must give.
+    """
+
+    parameters: dict[str, Any] = {}
+    layers: Annotated[list[Any], Field(min_length=1), InBlock()]
+
+
 class Document(Options):
     """The whole file."""
 
     name: Name = "model"  # `parse` puts the stem of the file's name here
     input: Input
+    blocks: Annotated[dict[str, Definition], Blocks()] = {}
     layers: Annotated[tuple[Layer, ...], OneOf("layer", LAYERS, many=True, least=1)]
     loss: Annotated[Loss, OneOf("loss", LOSSES)] = SoftmaxCrossEntropy()
     data: Data = Data()

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from cnncli.errors import SpecificationError
 from cnncli.layers.base import OneOf
 from cnncli.spec.check import Places, override_label, split
-from cnncli.spec.expected import unknown_key
+from cnncli.spec.expected import keys, unknown_key
 from cnncli.spec.options import Document
 from cnncli.spec.words import dotted, quote, suggest
 from cnncli.spec.yaml import Path, load
@@ -55,7 +55,7 @@ def put(node: Any, kind: Kind, at: Path, rest: list[str], value: Any) -> tuple[A
         raise ValueError(f"{dotted(at)} is {quote(node)}, it has no {quote(rest[0])}")
     if not isinstance(node, dict | None):
         raise ValueError(f"{dotted(at) or 'the specification'} is not a mapping, found {quote(node)}")
-    known = list(kind.model_fields) if kind else list(node)
+    known = list(keys(kind)) if kind else list(node)
     if rest[0] not in known:
         raise ValueError(unknown_key(rest[0], dotted(at), known))
     node = node or {}
@@ -75,7 +75,9 @@ def put_item(node: Any, kind: OneOf | None, at: Path, rest: list[str], value: An
         have = f"0 to {len(items) - 1}" if items else "none"
         raise ValueError(f"{dotted(at)} has no item {position} (items: {have})")
     place = (*at, position)
-    if kind is None or len(rest) == 1:
+    if kind is not None and kind.lists:
+        inner, path = put(items[position], kind.inner, place, rest[1:], value)
+    elif kind is None or len(rest) == 1:
         inner, path = put(items[position], None, place, rest[1:], value)
     else:
         keep_kind(items[position], place, rest[1])
@@ -93,6 +95,9 @@ def keep_kind(node: Any, at: Path, word: str) -> None:
 def put_option(node: Any, one_of: OneOf, at: Path, rest: list[str], value: Any) -> tuple[Any, Path]:
     """`rest` begins with a word of `one_of`: another word than the present one replaces it."""
     word = rest[0]
+    if word not in one_of.known and split(node)[0] == word:  # a block of the file, whose parameters nobody knows here
+        inner, path = put(split(node)[1], None, (*at, word), rest[1:], value)
+        return {word: inner}, path
     if word not in one_of.known:
         raise ValueError(f"{dotted(at)}: unknown {one_of.what} {quote(word)}{suggest(word, one_of.known)}")
     cls = one_of.known[word]
@@ -108,7 +113,7 @@ def put_option(node: Any, one_of: OneOf, at: Path, rest: list[str], value: Any) 
 def inner_kind(kind: Kind, key: str) -> Kind:
     if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return None
-    field = kind.model_fields[key]
+    field = keys(kind)[key]
     for mark in field.metadata:
         if isinstance(mark, OneOf):
             return mark

@@ -2,31 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 
 from cnncli.errors import SpecificationError
-from cnncli.layers import Layer
-from cnncli.spec.check import Checker, Places, split
+from cnncli.spec.check import Checker, Places
+from cnncli.spec.entries import Entry, Writer
 from cnncli.spec.options import Data, Document, Input, Loss, Train
 from cnncli.spec.overrides import apply
-from cnncli.spec.yaml import Path, dump, load
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A layer in its place. `path` is its name, or its position and kind such as `0_conv`, behind that of the layer
-    that holds it: `4_residual.main.0_conv`. `inner` are the lists of layers that it holds itself, by their keys.
-
-    `location` is `lenet.yaml:4` or the override that put it there; neither it nor `line` counts in a comparison.
-    """
-
-    path: str
-    kind: str
-    layer: Layer
-    inner: dict[str, tuple["Entry", ...]]
-    line: int = field(compare=False)
-    location: str = field(compare=False)
+from cnncli.spec.yaml import dump, load
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ def parse(text: str, where: str, overrides: Sequence[str] = ()) -> Specification
     return Specification(
         name=document.name,
         input=document.input,
-        layers=entries(document.layers, data["layers"], ("layers",), places),
+        layers=Writer(document.layers, data["layers"], places).entries(),
         loss=document.loss,
         data=document.data,
         train=document.train,
@@ -73,17 +57,3 @@ def stem(where: str) -> str:
     """A name for a network from the name of its file."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePath(where).stem).lstrip("._-")
     return name[:64] or "model"
-
-
-def entries(layers: Sequence[Layer], items: list, path: Path, places: Places, prefix: str = "") -> tuple[Entry, ...]:
-    """The layers of one list; `items` is that list as it was written, at `path` of the document."""
-    found = []
-    for position, (layer, item) in enumerate(zip(layers, items, strict=True)):
-        kind, options = split(item)
-        name, at = f"{prefix}{layer.name or f'{position}_{kind}'}", (*path, position)
-        held = {
-            key: entries(inner, options[key] if inner else [], (*at, kind, key), places, f"{name}.{key}.")
-            for key, inner in layer.inner().items()
-        }
-        found.append(Entry(name, kind, layer, held, places.order(at)[0], places.find(at)))
-    return tuple(found)

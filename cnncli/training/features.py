@@ -21,7 +21,7 @@ def learn_features(network: Network, feeder, seed: int, told=lambda path, kind: 
     """
     for node in network.nodes:
         init = getattr(node.layer, "init", None)
-        if not isinstance(init, FromPatches):
+        if not isinstance(init, FromPatches) or node.owner != node.path:  # a later step of a recurrent layer
             continue
         told(node.path, init.kind)
         generator = np.random.default_rng([seed, zlib.crc32(node.path.encode())])
@@ -33,7 +33,7 @@ def learn_features(network: Network, feeder, seed: int, told=lambda path, kind: 
         for name, values in (("weight", weights), ("bias", biases)):
             if name in declared:
                 of_file = values.reshape(declared[name].file_shape)
-                network.parameters.value(f"{node.path}.{name}")[:] = declared[name].from_file(of_file).reshape(-1)
+                network.parameters.value(node.tensor(name))[:] = declared[name].from_file(of_file).reshape(-1)
         network.parameters.changed()
 
 

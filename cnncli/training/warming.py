@@ -22,7 +22,11 @@ NEEDED = {
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
     "dense": {"units": 4},
+    "branches": {"paths": [[], ["tanh"]], "name": "joined"},
     "residual": {"main": ["batch_norm"]},
+    "merge": {"with": "joined", "by": "max"},
+    "repeat": {"times": 1, "layers": [{"branches": {"paths": [[], ["tanh"]], "merge": "multiply"}}]},
+    "recurrent": {"steps": 2, "layers": [{"conv": CONV}]},
 }
 OWN_TILES = "lenet", "mnist-fast"  # models whose first convolution is compiled for its channels and its kernel
 ENDS = "flatten", "global_avg_pool"  # what makes an image flat
@@ -55,7 +59,7 @@ def network_of_all(loss: str, end: str) -> spec.Specification:
     Convolutions come first: before the first parameter nothing runs backward, and the first one's input has no
     gradient. One comes last too: its gradient has a border, and is copied from the flat one.
     """
-    between = [kind for kind in LAYERS if kind not in ("conv", *ENDS, "dense")]
+    between = sorted(LAYERS.keys() - {"conv", *ENDS, "dense"})  # branches before the merge that reads them
     convolutions = [{"conv": CONV}, {"conv": CONV}, {"conv": WINOGRAD}]
     others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense"))]
     document = {

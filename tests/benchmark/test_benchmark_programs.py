@@ -30,13 +30,14 @@ def test_program():
     assert json.loads(json.dumps(program)) == program
     assert (program["input"], program["classes"], program["label_smoothing"]) == ([3, 9, 8], 5, 0.1)
     assert (program["optimizer"]["kind"], program["optimizer"]["momentum"]) == ("sgd", 0.8)
-    conv, residual, pool, dropout, _, dense = program["layers"]
+    conv, shortcut, inner, norm, relu, join, pool, dropout, _, dense = program["layers"]
     # same: 5 x 4 outputs need 11 x 9 inputs, the odd one after
     assert (conv["pads"], conv["stride"], conv["kernel"]) == ([[1, 1], [0, 1]], [2, 2], [3, 3])
     assert (conv["input"], conv["output"], conv["bias"]) == ([3, 9, 8], [4, 5, 4], True)
-    assert [layer["kind"] for layer in residual["main"]] == ["conv", "batch_norm", "relu"]
-    assert residual["main"][0]["pads"] == [[1, 1], [0, 0]]
-    assert residual["shortcut"][0]["input"] == [4, 5, 4]
+    assert (conv["inputs"], shortcut["inputs"], inner["inputs"], relu["inputs"]) == ([0], [1], [1], [4])
+    assert (join["kind"], join["way"], join["inputs"], join["zeros"]) == ("join", "add", [2, 5], 0)
+    assert inner["pads"] == [[1, 1], [0, 0]]
+    assert (shortcut["input"], norm["owner"]) == ([4, 5, 4], "1_residual.main.1_batch_norm")
     assert (pool["kernel"], pool["stride"], pool["pads"]) == ([2, 2], [2, 2], [[0, 0], [0, 0]])
     assert dropout["rate"] == 0.25
     assert (dense["input"], dense["output"]) == ([24], [5])
@@ -59,7 +60,21 @@ layers: [conv: 3, leaky_relu, elu, gelu, sigmoid, tanh, avg_pool: 2, flatten, de
 """
 
 
-@pytest.mark.parametrize("source", [TEXT, EVERY_ACTIVATION, "lenet", "resnet20"])
+GRAPH = """
+input: {channels: 3, size: [6, 6]}
+layers:
+  - conv: {filters: 4, padding: same, name: first}
+  - branches: {paths: [[], [{conv: 3}, {conv: {filters: 2, padding: 2}}]]}
+  - merge: {with: first, by: concat}
+  - recurrent: {steps: 3, layers: [{conv: {filters: 4, padding: same}}, relu]}
+  - branches: {merge: multiply, paths: [[], [tanh], [sigmoid]]}
+  - merge: {with: [first, first], by: max}
+  - flatten
+  - dense: 4
+"""
+
+
+@pytest.mark.parametrize("source", [TEXT, EVERY_ACTIVATION, GRAPH, "lenet", "resnet20"])
 def test_onnx_model_is_the_same_network(onnx_graph, source):
     import onnx
 

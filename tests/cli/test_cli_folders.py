@@ -121,7 +121,7 @@ def test_labels_of_pixels_are_for_models_of_pixels(mistake, here, write_all):
     assert (code, line) == (
         3,
         (
-            "error: cells: has a label for each pixel, the model learns one for each sample: let it end in a map of the "
-            "input's size, a channel a class"
+            "error: cells: has a label for each pixel, the model learns one for each sample: let it end in a map of "
+            "the input's size, a channel a class"
         ),
     )

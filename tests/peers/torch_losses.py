@@ -24,7 +24,7 @@ STEPS = 20
 def network(model: str, dtype) -> Network:
     """A model of the zoo, without dropout, to be trained by SGD with momentum 0.9."""
     changes = ["train.optimizer={sgd: {momentum: 0.9}}", "train.label_smoothing=0"]
-    chances = [i for i, entry in enumerate(spec.read(model).layers) if entry.kind == "dropout"]
+    chances = [entry.path.removesuffix("_dropout") for entry in spec.read(model).layers if entry.kind == "dropout"]
     specification = spec.read(model, [*changes, *(f"layers[{i}].dropout.rate=0" for i in chances)])
     found = Network(specification, dtype)
     if dtype != np.float32:  # the same first values, to the last bit

@@ -44,7 +44,7 @@ def test_the_good_text_is_good():
     assert len(nodes(parse(GOOD, "f.yaml"))) == 5
 
 
-TOP = "(known: name, input, layers, loss, data, train)"
+TOP = "(known: name, input, blocks, layers, loss, data, train)"
 WHOLE = "from 1 to 65536"
 
 MISTAKES = [  # (text of GOOD, its replacement, line, the rest of the message)
@@ -74,7 +74,7 @@ MISTAKES = [  # (text of GOOD, its replacement, line, the rest of the message)
         "filter: 6",
         5,
         'layers[0].conv: unknown key "filter"; did you mean "filters"? '
-        "(known: name, filters, kernel, padding, bias, init)",
+        "(known: name, from, filters, kernel, padding, bias, init)",
     ),
     ("filters: 6", "filters: six", 5, f'layers[0].conv.filters: expected an integer {WHOLE}, found "six"'),
     ("filters: 6", "filters: 1e3", 5, f"layers[0].conv.filters: expected an integer {WHOLE}, found 1000.0"),
@@ -130,7 +130,12 @@ MISTAKES = [  # (text of GOOD, its replacement, line, the rest of the message)
         9,
         'layers[1]: expected one layer, found 2 keys {"conv": null, "filters": 3}; indent its options below "conv"',
     ),
-    ("- relu", "- relu: 5", 9, "layers[1]: relu takes no lone value, found 5; write relu: {KEY: VALUE} (keys: name)"),
+    (
+        "- relu",
+        "- relu: 5",
+        9,
+        "layers[1]: relu takes no lone value, found 5; write relu: {KEY: VALUE} (keys: name, from)",
+    ),
     ("- relu", "- relu: [5]", 9, "layers[1]: relu takes no lone value"),
     ("dropout: 0.25", "dropout: 1", 10, "layers[2].dropout.rate: expected a number of at least 0 and below 1, found 1"),
     ("dropout: 0.25", "dropout: much", 10, 'found "much"'),
@@ -197,10 +202,13 @@ def test_mistakes(old, new, line, rest):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "f.yaml:1: the file is empty (keys: name, input, layers, loss, data, train)"),
-        ("# nothing\n", "f.yaml:1: the file is empty (keys: name, input, layers, loss, data, train)"),
-        ("[1]", "f.yaml:1: expected a mapping with the keys name, input, layers, loss, data, train, found [1]"),
-        ("conv", 'f.yaml:1: expected a mapping with the keys name, input, layers, loss, data, train, found "conv"'),
+        ("", "f.yaml:1: the file is empty (keys: name, input, blocks, layers, loss, data, train)"),
+        ("# nothing\n", "f.yaml:1: the file is empty (keys: name, input, blocks, layers, loss, data, train)"),
+        ("[1]", "f.yaml:1: expected a mapping with the keys name, input, blocks, layers, loss, data, train, found [1]"),
+        (
+            "conv",
+            'f.yaml:1: expected a mapping with the keys name, input, blocks, layers, loss, data, train, found "conv"',
+        ),
         ("name: x\nlayers: [relu]", 'f.yaml:1: missing key "input"'),
         ("name: x\ninput: {channels: 1, size: [3]}", 'f.yaml:1: missing key "layers"'),
         (

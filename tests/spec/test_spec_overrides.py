@@ -112,7 +112,7 @@ def test_the_source_holds_the_overrides_and_keeps_the_order():
         (".a=3", "expected KEY=VALUE"),
         ("a..b=3", "expected KEY=VALUE"),
         ("layers[x]=3", "expected KEY=VALUE"),
-        ("nmae=x", 'unknown key "nmae"; did you mean "name"? (known: name, input, layers, loss, data, train)'),
+        ("nmae=x", 'unknown key "nmae"; did you mean "name"? (known: name, input, blocks, layers, loss, data, train)'),
         ("train.optimiser=sgd", 'train: unknown key "optimiser"; did you mean "optimizer"?'),
         ("train.optimizer.sgd.momntum=1", 'train.optimizer.sgd: unknown key "momntum"; did you mean "momentum"?'),
         ("train.optimizer.sdg.lr=1", 'train.optimizer: unknown optimizer "sdg"; did you mean "sgd"?'),

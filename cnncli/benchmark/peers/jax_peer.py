@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import numpy as np
@@ -110,13 +110,14 @@ def batch_norm(layer):
     return {"weight": jnp.ones(channels), "bias": jnp.zeros(channels)}, apply
 
 
-def residual(layer):
-    (main, on_main), (shortcut, on_shortcut) = (sequence(layer[name]) for name in ("main", "shortcut"))
-
-    def apply(p, x, key):
-        return on_main(p["main"], x, key) + on_shortcut(p["shortcut"], x, key)
-
-    return {"main": main, "shortcut": shortcut}, apply
+def join(layer, values):
+    """Several values as one."""
+    if layer["way"] == "concat":
+        axis = 1 if FIRST else -1
+        shape = list(values[0].shape)
+        shape[axis] = layer["zeros"]
+        return jnp.concatenate([*values, jnp.zeros(shape, values[0].dtype)], axis)
+    return reduce({"add": jnp.add, "multiply": jnp.multiply, "max": jnp.maximum}[layer["way"]], values)
 
 
 def dropout(layer):
@@ -141,7 +142,6 @@ LAYERS = {
     "avg_pool": avg_pool,
     "global_avg_pool": plain(lambda layer, x: x.mean(inner_axes(x), keepdims=len(layer["output"]) > 1)),
     "batch_norm": batch_norm,
-    "residual": residual,
     "dropout": dropout,
     "relu": plain(lambda layer, x: jax.nn.relu(x)),
     "leaky_relu": plain(lambda layer, x: jax.nn.leaky_relu(x, layer["alpha"])),
@@ -152,16 +152,22 @@ LAYERS = {
 }
 
 
-def sequence(layers):
-    """(weights, apply(weights, x, key)) of layers one after the other; a key of None means inference."""
-    made = [LAYERS[layer["kind"]](layer) for layer in layers]
+def graph(layers):
+    """(weights, apply(weights, x, key)) of layers that read each other's values; a key of None means inference."""
+    made = {layer["owner"]: LAYERS[layer["kind"]](layer) for layer in layers if layer["kind"] != "join"}
 
     def apply(weights, x, key):
-        for i, ((_, layer), p) in enumerate(zip(made, weights, strict=True)):
-            x = layer(p, x, key if key is None else jax.random.fold_in(key, i))
-        return x
+        values = [x]
+        for i, layer in enumerate(layers):
+            read, owner = [values[value] for value in layer["inputs"]], layer["owner"]
+            if owner in made:
+                used = key if key is None else jax.random.fold_in(key, i)
+                values.append(made[owner][1](weights[owner], *read, used))
+            else:
+                values.append(join(layer, read))
+        return values[-1]
 
-    return [weights for weights, _ in made], apply
+    return {owner: weights for owner, (weights, _) in made.items()}, apply
 
 
 def training(program, apply, x, target):
@@ -189,7 +195,7 @@ def training(program, apply, x, target):
 
 def network(request):
     started, program = time.perf_counter(), request["program"]
-    weights, apply = sequence(program["layers"])
+    weights, apply = graph(program["layers"])
     x = images((request["batch"], *program["input"]))
     target = jnp.asarray(RANDOM.integers(program["classes"], size=request["batch"]))
     step = training(program, apply, x, target)

@@ -1,7 +1,7 @@
 """A network for inference as an ONNX model, with random weights: for the peers that read nothing else."""
 
 import math
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -15,6 +15,7 @@ class Graph:
     def __init__(self):
         self.nodes, self.weights, self.parameters = [], [], 0
         self._random, self._names = np.random.default_rng(0), 0
+        self._learned: dict[tuple[str, int], str] = {}  # by owner and number
 
     def name(self) -> str:
         self._names += 1
@@ -25,9 +26,18 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
+    def begin(self, owner: str) -> None:
+        """What is learned from here on belongs to `owner`, the first time it is."""
+        self._owner, self._number = owner, 0
+
     def learned(self, *shape: int) -> str:
-        self.parameters += math.prod(shape)
-        return self.fixed((self._random.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))).astype(np.float32))
+        known = self._owner, self._number
+        self._number += 1
+        if known not in self._learned:
+            self.parameters += math.prod(shape)
+            array = self._random.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
+            self._learned[known] = self.fixed(array.astype(np.float32))
+        return self._learned[known]
 
     def fixed(self, array: np.ndarray) -> str:
         name = self.name()
@@ -71,8 +81,14 @@ def batch_norm(graph, layer, x):
     return graph.node("BatchNormalization", inputs, epsilon=layer["eps"])
 
 
-def residual(graph, layer, x):
-    return graph.node("Add", [sequence(graph, layer["main"], x), sequence(graph, layer["shortcut"], x)])
+def join(graph, layer, *values):
+    if layer["way"] == "concat":
+        axes = len(layer["output"])
+        pads = [0] * (axes + 1) + [0, layer["zeros"]] + [0] * (axes - 1)
+        y = graph.node("Concat", list(values), axis=1)
+        return graph.node("Pad", [y, graph.fixed(np.array(pads))]) if layer["zeros"] else y
+    kind = {"add": "Add", "multiply": "Mul", "max": "Max"}[layer["way"]]
+    return reduce(lambda one, other: graph.node(kind, [one, other]), values)
 
 
 def gelu(graph, layer, x):
@@ -96,7 +112,7 @@ OPERATORS = {
     "avg_pool": avg_pool,
     "global_avg_pool": global_avg_pool,
     "batch_norm": batch_norm,
-    "residual": residual,
+    "join": join,
     "dropout": lambda graph, layer, x: x,
     "relu": plain("Relu"),
     "leaky_relu": plain("LeakyRelu", "alpha"),
@@ -107,17 +123,19 @@ OPERATORS = {
 }
 
 
-def sequence(graph: Graph, layers: list[dict], x: str) -> str:
-    """Append layers one after the other; the name of the last one's output."""
+def followed(graph: Graph, layers: list[dict], x: str) -> str:
+    """Append layers, each behind those that it reads; the name of the last one's output."""
+    values = [x]
     for layer in layers:
-        x = OPERATORS[layer["kind"]](graph, layer, x)
-    return x
+        graph.begin(layer["owner"])
+        values.append(OPERATORS[layer["kind"]](graph, layer, *(values[value] for value in layer["inputs"])))
+    return values[-1]
 
 
 def model(program: dict, batch: int) -> tuple[bytes, int]:
     """A serialised ONNX model for batches of one size, with input "x", and how many numbers it has learned."""
     graph, tensor = Graph(), partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
-    last = sequence(graph, program["layers"], "x")
+    last = followed(graph, program["layers"], "x")
     inputs = [tensor("x", shape=[batch, *program["input"]])]
     outputs = [tensor(last, shape=[batch, program["classes"]])]
     whole = helper.make_graph(graph.nodes, "network", inputs, outputs, graph.weights)

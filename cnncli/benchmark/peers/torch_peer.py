@@ -1,9 +1,8 @@
 """PyTorch as a peer: a worker process, run as a script with a memory layout as its argument (eager, channels_last)."""
 
-import re
 import sys
 import time
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from serving import PARTS, first_training, serve
@@ -13,15 +12,45 @@ from torch.nn import functional
 LAYOUT = sys.argv[1]
 
 
-class Residual(nn.Module):
-    """main(x) + shortcut(x)."""
+class Join(nn.Module):
+    """Several values become one."""
 
     def __init__(self, layer):
         super().__init__()
-        self.main, self.shortcut = sequence(layer["main"]), sequence(layer["shortcut"])
+        self.way, self.zeros = layer["way"], layer["zeros"]
+
+    def forward(self, *values):
+        if self.way == "concat":
+            empty = [values[0].new_zeros(len(values[0]), self.zeros, *values[0].shape[2:])] if self.zeros else []
+            return torch.cat([*values, *empty], 1)
+        return reduce({"add": torch.add, "multiply": torch.mul, "max": torch.maximum}[self.way], values)
+
+
+class Graph(nn.Module):
+    """Layers that read each other's values, which are forgotten behind their last reader."""
+
+    def __init__(self, layers):
+        super().__init__()
+        names = [f"join {i}" if of["kind"] == "join" else called(of["owner"]) for i, of in enumerate(layers)]
+        self.order = [(name, layer["inputs"]) for name, layer in zip(names, layers, strict=True)]
+        last = {value: i for i, (_, inputs) in enumerate(self.order) for value in inputs}
+        self.done = [[value for value in set(inputs) if last[value] == i] for i, (_, inputs) in enumerate(self.order)]
+        for layer, (name, _) in zip(layers, self.order, strict=True):
+            if name not in self._modules:
+                self.add_module(name, MODULES[layer["kind"]](layer))
 
     def forward(self, x):
-        return self.main(x) + self.shortcut(x)
+        values = {0: x}
+        for i, ((name, inputs), done) in enumerate(zip(self.order, self.done, strict=True), 1):
+            values[i] = self._modules[name](*(values[value] for value in inputs))
+            for value in done:
+                del values[value]
+        return values[len(self.order)]
+
+
+def called(path: str) -> str:
+    """A path as the name of a module, which has no dots."""
+    return path.replace(".", "/")
 
 
 def symmetric(layer) -> bool:
@@ -82,7 +111,7 @@ MODULES = {
     "avg_pool": avg_pool,
     "global_avg_pool": global_avg_pool,
     "batch_norm": batch_norm,
-    "residual": Residual,
+    "join": Join,
     "dropout": lambda layer: nn.Dropout(layer["rate"]),
     "relu": lambda layer: nn.ReLU(),
     "leaky_relu": lambda layer: nn.LeakyReLU(layer["alpha"]),
@@ -97,10 +126,6 @@ OPTIMIZERS = {
     "adamw": (torch.optim.AdamW, ("betas", "eps", "weight_decay")),
     "rmsprop": (torch.optim.RMSprop, ("alpha", "eps", "momentum", "weight_decay")),
 }
-
-
-def sequence(layers) -> nn.Module:
-    return nn.Sequential(*(MODULES[layer["kind"]](layer) for layer in layers))
 
 
 def laid_out(item):
@@ -119,7 +144,7 @@ def network(request):
     torch.set_num_threads(request["threads"])
     started = time.perf_counter()
     program, batch = request["program"], request["batch"]
-    net, x = laid_out(sequence(program["layers"])), laid_out(torch.randn(batch, *program["input"]))
+    net, x = laid_out(Graph(program["layers"])), laid_out(torch.randn(batch, *program["input"]))
     target = torch.randint(0, program["classes"], (batch,))
     kind, taken = OPTIMIZERS[program["optimizer"]["kind"]]
     options = {name: program["optimizer"][name] for name in taken}
@@ -153,16 +178,17 @@ def network(request):
 def losses(request):
     """The losses of steps of SGD with momentum 0.9 on one batch, from given parameters: no time, only the same work.
 
-    `file` holds x, labels and the parameters by our names, whose last part but for its number is only for reading.
+    `file` holds x, labels and the parameters by our names; torch has no running averages of a step's own.
     """
     import numpy as np
 
     arrays, kind = dict(np.load(request["file"])), getattr(torch, request["dtype"])
     torch.set_num_threads(request["threads"])
     x, target = torch.from_numpy(arrays.pop("x")).to(kind), torch.from_numpy(arrays.pop("labels"))
-    net = sequence(request["program"]["layers"]).to(kind)
-    names = {name: re.sub(r"(\d+)_\w+", r"\1", name) for name in arrays}
-    missing, unknown = net.load_state_dict({names[n]: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)
+    net = Graph(request["program"]["layers"]).to(kind)
+    parts = {name: name.rpartition(".") for name in arrays if "@" not in name}
+    names = {name: f"{called(path)}.{last}" for name, (path, _, last) in parts.items()}
+    missing, unknown = net.load_state_dict({names[n]: torch.from_numpy(arrays[n]) for n in names}, strict=False)
     wrong = [*unknown, *(name for name in missing if not name.endswith("num_batches_tracked"))]
     if wrong:
         raise ValueError(f"parameters that only one side has: {wrong}")
