@@ -183,7 +183,7 @@ def _axis_tiles(axis: Axis):
     return start, np.clip(-start, 0, IN), np.clip(axis.size - start, 0, IN), first, np.minimum(OUT, axis.out - first)
 
 
-def _tiles(axes, x, y, gate):
+def tile_table(axes, x, y, gate):
     """The table of an image's tiles: see `convolve_blocks`."""
     (top, *rows, y_top, high), (left, *columns, y_left, wide) = (_axis_tiles(axis) for axis in axes)
 
@@ -225,7 +225,7 @@ class Winograd:
         gate, itemsize = gate or y, y.array.itemsize
         self.arrays, self.c_in, self.c_out = (y.array, x.array, gate.array), c_in, c_out
         self.vector = vector = lanes(SINGLE, itemsize)
-        tiles = _tiles(axes, x.layout, y.layout, gate.layout)
+        tiles = tile_table(axes, x.layout, y.layout, gate.layout)
         columns = strips.columns(c_out, 1, 0, PLANES * c_in, itemsize)
         total = len(tiles) * len(y.array)
         # what is larger is moved once: the transformed weights, or the transformed inputs and products
