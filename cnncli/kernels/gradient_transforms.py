@@ -21,23 +21,21 @@ from cnncli.kernels.transforms import (
     P,
     Q,
     both_ways,
+    by_parts,
     compiled,
-    is_whole,
     offsets_of_square,
-    store_planes,
-    within,
+    padded,
 )
 from cnncli.kernels.vectors import at, integer
 
 
-def _line(v, d):
-    """A d: 8 instructions."""
-    outer = [d[0]]
-    for point in (P, Q):
-        square, value = v.constant(point**2), point
-        even, odd = v.multiply_add(square, d[2], d[0]), v.multiply_add(square, d[3], d[1])
-        outer += [v.multiply_add(v.constant(sign), odd, even) for sign in (value, -value)]
-    return [*outer, d[3]]
+def _pair(v, point, d):
+    """Rows 1 and 2, or 3 and 4, of A d: 4 instructions."""
+    even, odd = (v.multiply_add(v.constant(point**2), d(i + 2), d(i)) for i in (0, 1))
+    return [v.multiply_add(v.constant(sign), odd, even) for sign in (point, -point)]
+
+
+PARTS = lambda v, d: [d(0)], lambda v, d: _pair(v, P, d), lambda v, d: _pair(v, Q, d), lambda v, d: [d(OUT - 1)]
 
 
 def _sum_line(v, m):
@@ -53,21 +51,13 @@ def _sum_line(v, m):
     return [by(even, 0, builder.fmul(v.constant(G[0, 0]), m[0])), by(odd, 1), by(even, 2, m[5])]
 
 
-def _emit_gradient(v, to, of, rows_and_columns):
-    builder, (to, plane), (of, row_step, column_step) = v.builder, to, of
-    ranges = [(integer(0), behind) for behind in rows_and_columns]
-
-    def transform(mask):
-        starts = [at(builder, of, builder.mul(row_step, integer(i))) for i in range(OUT)]
-        offsets = [builder.mul(column_step, integer(j)) for j in range(OUT)]
-        square = [[v.load(at(builder, starts[i], offsets[j]), mask(i, j)) for j in range(OUT)] for i in range(OUT)]
-        store_planes(v, both_ways(v, _line, square), to, plane, v.everything)
-
-    with builder.if_else(is_whole(builder, OUT, *ranges)) as (whole, part):
-        with whole:
-            transform(lambda i, j: None)
-        with part:
-            transform(within(v, OUT, *ranges, v.everything))
+def _emit_gradient(v, to, of, inside):
+    builder, (to, plane) = v.builder, to
+    of, row_step, column_step = padded(v, *of, OUT, [(integer(0), behind) for behind in inside])
+    starts = [at(builder, of, builder.mul(row_step, integer(i))) for i in range(OUT)]
+    offsets = [builder.mul(column_step, integer(j)) for j in range(OUT)]
+    square = [[v.load(at(builder, starts[i], offsets[j])) for j in range(OUT)] for i in range(OUT)]
+    by_parts(v, PARTS, OUT, lambda i, j: square[i][j], to, plane)
 
 
 def _emit_sums(v, to, of, count):

@@ -50,15 +50,42 @@ def _matrices():
 A, B, G = _matrices()
 
 
-def _input_line(v, d):
-    """B^T d: 12 instructions, because points of either sign share their even and odd halves."""
-    p, q, both = (v.constant(value) for value in (-(P**2), -(Q**2), -(P**2) - Q**2))
-    ends = [v.multiply_add(v.constant(P**2 * Q**2), d[i], v.multiply_add(both, d[i + 2], d[i + 4])) for i in (0, 1)]
-    signed = []
-    for point, other in ((P, q), (Q, p)):
-        even, odd = v.multiply_add(other, d[2], d[4]), v.multiply_add(other, d[1], d[3])
-        signed += [v.multiply_add(v.constant(sign), odd, even) for sign in (point, -point)]
-    return [ends[0], *signed, ends[1]]
+def _input_ends(v, i, d):
+    """Row 0 (i = 0) or 5 (i = 1) of B^T d."""
+    value = v.multiply_add(v.constant(-(P**2) - Q**2), d(i + 2), d(i + 4))
+    return [v.multiply_add(v.constant(P**2 * Q**2), d(i), value)]
+
+
+def _input_pair(v, point, other, d):
+    """Rows 1 and 2, or 3 and 4, of B^T d: points of either sign share their even and odd halves."""
+    even, odd = (v.multiply_add(v.constant(-(other**2)), d(i), d(i + 2)) for i in (2, 1))
+    return [v.multiply_add(v.constant(sign), odd, even) for sign in (point, -point)]
+
+
+# B^T d in parts, in the order of its rows: 12 instructions
+INPUT_PARTS = (
+    lambda v, d: _input_ends(v, 0, d),
+    lambda v, d: _input_pair(v, P, Q, d),
+    lambda v, d: _input_pair(v, Q, P, d),
+    lambda v, d: _input_ends(v, 1, d),
+)
+
+
+def by_parts(v, parts, side, load, to, plane):
+    """Store `parts` of a square's columns, times the same of its rows: it is read again by each part.
+
+    `load` gives the square's vector at a place. Intermediate results of two rows alone need registers; with those of
+    all six, which must leave them, the transform of inputs takes XXX as long.
+    """
+    row = 0
+    for part in parts:
+        halves = [part(v, lambda i, j=j: load(i, j)) for j in range(side)]
+        for line in zip(*halves, strict=True):
+            values = [value for part in parts for value in part(v, lambda j, line=line: line[j])]
+            for column, value in enumerate(values):
+                place = at(v.builder, to, v.builder.mul(plane, integer(IN * row + column)))
+                v.store(value, place, v.everything)
+            row += 1
 
 
 def _weight_line(v, g):
@@ -112,20 +139,35 @@ def is_whole(builder, side, *ranges):
     return whole
 
 
+def padded(v, of, row_step, column_step, side, ranges):
+    """Address and steps of a square whose places outside `ranges` (rows, columns) are zero: a copy if there are any."""
+    builder, of_type = v.builder, of.type
+    whole, before = is_whole(builder, side, *ranges), builder.block
+    with builder.if_then(builder.not_(whole)):
+        copy = builder.bitcast(cgutils.alloca_once(builder, v.type, size=side * side), of_type)
+        mask = within(v, side, *ranges, v.everything)
+        for i, j in np.ndindex(side, side):
+            offset = builder.add(builder.mul(row_step, integer(i)), builder.mul(column_step, integer(j)))
+            v.store(
+                v.load(at(builder, of, offset), mask(i, j)),
+                at(builder, copy, integer((side * i + j) * v.lanes)),
+                v.everything,
+            )
+        inside = builder.block
+    found = []
+    for value, other in ((of, copy), (row_step, integer(side * v.lanes)), (column_step, integer(v.lanes))):
+        found.append(builder.phi(value.type))
+        found[-1].add_incoming(value, before)
+        found[-1].add_incoming(other, inside)
+    return found
+
+
 def _emit_input(v, to, of, rows, columns):
-    builder, (to, plane), (of, row_step, column_step) = v.builder, to, of
-
-    def transform(mask):
-        starts = [at(builder, of, builder.mul(row_step, integer(i))) for i in range(IN)]
-        offsets = [builder.mul(column_step, integer(j)) for j in range(IN)]
-        square = [[v.load(at(builder, starts[i], offsets[j]), mask(i, j)) for j in range(IN)] for i in range(IN)]
-        store_planes(v, both_ways(v, _input_line, square), to, plane, v.everything)
-
-    with builder.if_else(is_whole(builder, IN, rows, columns)) as (whole, part):
-        with whole:
-            transform(lambda i, j: None)
-        with part:
-            transform(within(v, IN, rows, columns, v.everything))
+    builder, (to, plane) = v.builder, to
+    of, row_step, column_step = padded(v, *of, IN, (rows, columns))
+    starts = [at(builder, of, builder.mul(row_step, integer(i))) for i in range(IN)]
+    offsets = [builder.mul(column_step, integer(j)) for j in range(IN)]
+    by_parts(v, INPUT_PARTS, IN, lambda i, j: v.load(at(builder, starts[i], offsets[j])), to, plane)
 
 
 def _emit_weights(v, to, of, count):
