@@ -196,6 +196,12 @@ def tile_table(axes, x, y, gate):
     return np.ascontiguousarray(np.stack([corner, *ranges, *places, *grid(high, wide)], 1))
 
 
+def check_pixels(what: str, buffer: Buffer, channels: int) -> None:
+    """Raise IndexError if so many channels of a pixel can lie outside the buffer."""
+    corners = (buffer.layout.place(0, h, w) for h in (0, buffer.size[1] - 1) for w in (0, buffer.size[2] - 1))
+    check_bounds(what, buffer.array.shape[1], np.array(list(corners)), np.array([0, channels - 1]))
+
+
 def _cuts(count, columns):
     """The (first row, rows) of `count` rows of tiles in register tiles."""
     kinds = set(columns[:, 1].tolist())
@@ -246,8 +252,7 @@ class Winograd:
         self.scratch = 1 if in_planes else most_threads(), PLANES * sum(planes)
         self.memory = PLANES * c_in * c_out, math.prod(self.scratch)
         for what, buffer, channels in (("x", x, c_in), ("y", y, c_out), ("gate", gate, c_out)):
-            corners = (buffer.layout.place(0, h, w) for h in (0, buffer.size[1] - 1) for w in (0, buffer.size[2] - 1))
-            check_bounds(what, buffer.array.shape[1], np.array(list(corners)), np.array([0, channels - 1]))
+            check_pixels(what, buffer, channels)
 
     def transform(self, u, w, flip=0):
         """The step that transforms w, (3, 3, c_in, c_out) in strips, into u."""
@@ -283,7 +288,7 @@ def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, o
     bound = Winograd(convolution.axes[1:], convolution.c_in, convolution.c_out, y, x, other)
     of_weights, of_scratch = bound.memory
     if prepared is None:
-        u, scratch = _memory(arena, of_weights, of_scratch)
+        u, scratch = scratch_arrays(arena, of_weights, of_scratch)
         return [bound.transform(u, w.reshape(-1)), *bound.run(u, bias, op, scratch)]
     u = arena.take((of_weights,))
     prepared.append(bound.transform(u, w.reshape(-1)))
@@ -295,12 +300,12 @@ def plan_data_gradient(convolution, dx: Buffer, dy: Buffer, w, arena: Arena, op=
     c_in, c_out = convolution.c_in, convolution.c_out
     axes = [Axis(axis.out, axis.size, TAPS, 1, 1, TAPS - 1 - axis.before) for axis in convolution.axes[1:]]
     bound = Winograd(axes, c_out, c_in, dx, dy, gate)
-    u, scratch, turned = _memory(arena, *bound.memory, w.size)
+    u, scratch, turned = scratch_arrays(arena, *bound.memory, w.size)
     turning = turn.plan(turned, w, (1, TAPS, TAPS, c_in, c_out))
     return [turning, bound.transform(u, turned, flip=1), *bound.run(u, turned, op, scratch)]
 
 
-def _memory(arena, *sizes):
+def scratch_arrays(arena: Arena, *sizes: int) -> list[np.ndarray]:
     """Arrays of `sizes` elements, side by side in the arena's scratch."""
     line = ALIGNMENT // arena.dtype.itemsize
     ends = np.cumsum([0, *(-(-size // line) * line for size in sizes)])

@@ -1,13 +1,10 @@
 """The weight gradient of convolutions of 3x3 by Winograd's algorithm: the adjoint of the forward pass in the weights.
 
-A task has a chunk of the tiles, a block of inputs and a block of outputs. It transforms both blocks of a span of tiles,
-adds the span's products to 36 planes of sums, and at last transforms these to its part of the gradient: everything
-stays in its core's cache, and tasks of other blocks transform the same tiles again, which takes less than to fetch
-what another core has transformed. Chunks are added afterwards.
+A task has a chunk of the tiles, a block of inputs and a block of outputs. It transforms what both blocks have in a span
+of tiles, adds the products to 36 planes of sums, and in the end transforms these to its part of the gradient, all in
+memory that stays in its core's cache. Tasks of other blocks transform the same tiles again: that takes less time than
+to fetch four times the data that another core has written.
 """
-
-import math
-import os
 
 import numpy as np
 from numba import njit
@@ -19,37 +16,34 @@ from cnncli.kernels.gradient_transforms import gradient_tile, sums_tile
 from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import ACCUMULATE, SINGLE, STORE, lanes, load, tile, variant
 from cnncli.kernels.transforms import PLANES, TAPS, input_tile
-from cnncli.kernels.winograd import tile_table
+from cnncli.kernels.winograd import check_pixels, refusal, scratch_arrays, tile_table
 
-IN_BLOCK = int(os.environ.get("GW_IN", 64))
-OUT_STRIPS = int(os.environ.get("GW_OUT", 2))
-SPAN = int(os.environ.get("GW_SPAN", 32))
-LEAST = int(os.environ.get("GW_LEAST", 24))
-SLICE = 1024
+# Inputs and strips of outputs of a task: their sums take 590 KB, of 2 MB beside a core.
+BLOCK, STRIPS = 64, 2
+SPAN = 56  # tiles, at most
+CHUNK = 24  # tiles, at least
 
 
 @njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _transform(v, d, x, dy, first, many, tiles, block, steps, sizes):
-    """The transforms of `many` tiles of x and of dy, to the addresses v and d."""
-    c_in, channels_in, c_out, channels_out = block
+    """The transforms of `many` tiles of x and of dy from the `first` one, to the addresses v and d."""
+    c_in, inputs, c_out, outputs = block
     v_plane, v_row, d_plane, d_row, _, lanes = sizes
     size = x.itemsize
     for i in range(many):
         n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
         corner, top, bottom, left, right, at_y, _, high, wide = tiles[t]
-        of = x.ctypes.data + size * (n * x.shape[1] + corner + c_in)
-        to = v + size * i * v_row
-        for c in range(0, channels_in, lanes):
+        of, to = x.ctypes.data + size * (n * x.shape[1] + corner + c_in), v + size * i * v_row
+        for c in range(0, inputs, lanes):
             input_tile(x, (to + size * c, v_plane), (of + size * c, steps[0], steps[1]), (top, bottom), (left, right))
-        of = dy.ctypes.data + size * (n * dy.shape[1] + at_y + c_out)
-        to = d + size * i * d_row
-        for c in range(0, channels_out, lanes):
+        of, to = dy.ctypes.data + size * (n * dy.shape[1] + at_y + c_out), d + size * i * d_row
+        for c in range(0, outputs, lanes):
             gradient_tile(x, (to + size * c, d_plane), (of + size * c, steps[2], steps[3]), (high, wide))
 
 
 @njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _products(m, v, d, like, many, cuts, columns, rows, sizes, op):
-    """The products of a span of tiles, to the address m."""
+    """The sums over `many` tiles of products of their transforms, to the address m."""
     v_plane, v_row, d_plane, d_row, m_plane, _ = sizes
     size, table = like.itemsize, rows.ctypes.data
     for plane in range(PLANES):
@@ -64,94 +58,130 @@ def _products(m, v, d, like, many, cuts, columns, rows, sizes, op):
                         (v + size * plane * v_plane, table + 8 * row, table, v_row),
                         (d + size * (plane * d_plane + of), table, d_row),
                         (1, many),
-                        (m + size * (to + plane * m_plane), table + 8 * ((1 + width) * rows.shape[1] + row), tail),
+                        (m + size * (plane * m_plane + to), table + 8 * ((1 + width) * rows.shape[1] + row), tail),
                         (m, m, table, op),
                     )
 
 
 @kernel
-def weight_gradient(
-    first_task, last_task, thread, dw, x, dy, scratch, tiles, pairs, columns, of_strips, cuts, rows, steps, sizes, spans
+def weight_gradient_blocks(
+    first_task, last_task, thread, dw, x, dy, scratch, tiles, blocks, columns, parts, cuts, rows, steps, sizes, spans
 ):
-    """dw[s] = weight gradient of the s-th chunk of tiles of x and dy.
+    """dw[s] = weight gradient of the s-th chunk of tiles: partial sums, (S, elements of w).
 
-    dw (S, elements of w) partial sums, one a chunk.
+    tiles: as for `convolve_blocks`, of x and dy. blocks: for each pair of a block of inputs and one of outputs (first
+    input, inputs, first output, outputs, first of its columns, how many, first of its parts, how many, which cuts).
+    columns: (offset in a transformed dy, kind of tile, columns in the last vector, offset in sums, which width its
+    strip has). parts: for each strip (offset in sums, offset in w, its width, between its taps). cuts (2, C, 3): (first
+    row, rows, mode) of a block of inputs, and of the last one. rows (1 + widths, R): offsets of an input in a
+    transformed x, and in the sums for each width. steps: between rows and columns of pixels in x, in dy. sizes:
+    (elements of a plane and of a row of a transformed x, of a transformed dy, of a plane of sums, lanes). A chunk has
+    so many `spans`. scratch: memory for each thread.
     """
-    chunks, many, size = dw.shape[0], pairs.shape[0], dw.itemsize
+    (chunks, elements), pairs, size = dw.shape, blocks.shape[0], dw.itemsize
     v_plane, _, d_plane, _, m_plane, lanes = sizes
-    per_chunk = (x.shape[0] * tiles.shape[0] + chunks - 1) // chunks
+    total = x.shape[0] * tiles.shape[0]
+    per_chunk = (total + chunks - 1) // chunks
     per_span = (per_chunk + spans - 1) // spans
+    v = scratch.ctypes.data + size * scratch.shape[1] * thread
+    d = v + size * PLANES * v_plane
+    m = d + size * PLANES * d_plane
     for task in range(first_task, last_task):
-        chunk, pair = task // many, task % many
-        c_in, n_in, c_out, n_out, column, n_columns, strip, n_strips, cut = pairs[pair]
-        v = scratch.ctypes.data + size * scratch.shape[1] * thread
-        d = v + size * PLANES * v_plane
-        m = d + size * PLANES * d_plane
-        start, end = chunk * per_chunk, min((chunk + 1) * per_chunk, x.shape[0] * tiles.shape[0])
-        own = columns[column : column + n_columns]
+        chunk, pair = task // pairs, task % pairs
+        c_in, inputs, c_out, outputs, column, many_columns, part, many_parts, cut = blocks[pair]
+        own, start, end = (
+            columns[column : column + many_columns],
+            chunk * per_chunk,
+            min((chunk + 1) * per_chunk, total),
+        )
         for first in range(start, end, per_span):
-            of_span = min(per_span, end - first)
-            _transform(v, d, x, dy, first, of_span, tiles, (c_in, n_in, c_out, n_out), steps, sizes)
-            op = STORE if first == start else ACCUMULATE
-            _products(m, v, d, x, of_span, cuts[cut], own, rows, sizes, op)
-        for s in range(strip, strip + n_strips):
-            of, to, width, step = of_strips[s]
-            count = n_in * width
-            to = dw.ctypes.data + size * (chunk * dw.shape[1] + to + c_in * width)
+            many = min(per_span, end - first)
+            _transform(v, d, x, dy, first, many, tiles, (c_in, inputs, c_out, outputs), steps, sizes)
+            _products(m, v, d, x, many, cuts[cut], own, rows, sizes, ACCUMULATE if first > start else STORE)
+        for i in range(part, part + many_parts):
+            of, to, width, tap = parts[i]
+            to, count = chunk * elements + to + c_in * width, inputs * width
             for e in range(0, count, lanes):
-                sums_tile(x, (to + size * e, 3 * step, step), (m + size * (of + e), m_plane), (count - e,))
+                target = dw.ctypes.data + size * (to + e), TAPS * tap, tap
+                sums_tile(x, target, (m + size * (of + e), m_plane), (count - e,))
+
+
+def wins(axes, c_in: int, c_out: int, groups: int, images: int) -> bool:
+    """Whether this is faster than the direct weight gradient."""
+    if refusal(axes, groups) or min(c_in, c_out) < 16:
+        return False
+    return True
+
+
+class _Cut:
+    """The tables of a kernel's work on blocks of `side` inputs and of STRIPS strips of outputs."""
+
+    def __init__(self, c_in: int, c_out: int, itemsize: int):
+        self.vector = vector = lanes(SINGLE, itemsize)
+        blocks = -(-c_in // BLOCK)
+        self.side = side = min(c_in, _up(-(-c_in // blocks), vector))
+        self.rows_of = _up(side, vector), _up(min(c_out, STRIPS * strips.STRIP), vector)
+        self.m_plane = _odd(side * min(c_out, strips.STRIP), vector)
+        self.rows = np.concatenate([np.arange(side)[None], strips.by_width(np.arange(side), c_out)])
+        ins = [(c, min(side, c_in - c)) for c in range(0, c_in, side)]
+        outs = self._outputs(c_in, c_out, itemsize)
+        pairs = [(*of_in, *of_out, int(of_in[1] < side)) for of_in in ins for of_out in outs]
+        self.blocks = np.array(pairs, np.int64)
+        found = [
+            geometry.blocks([(0, n, 0, 1)], self.rows[:, :n], self.columns, of_window=True)[:, [0, 1, 4]]
+            for n in (side, ins[-1][1])
+        ]
+        self.cuts = np.zeros((2, max(map(len, found)), 3), np.int64)
+        for cuts, of_block in zip(self.cuts, found, strict=True):
+            cuts[: len(of_block)] = of_block
+
+    def _outputs(self, c_in, c_out, itemsize):
+        """Blocks of outputs as `blocks` has them; sets `columns` and `parts`."""
+        found, columns, parts, outs = strips.strips(c_out), [], [], []
+        all_columns = strips.columns(c_out, 1, 0, 0, itemsize).tolist()
+        for first in range(0, len(found), STRIPS):
+            own = found[first : first + STRIPS]
+            start, column = own[0][0], len(columns)
+            for i, (strip, width) in enumerate(own):
+                sums = i * PLANES * self.m_plane
+                parts.append((sums, strip * TAPS * TAPS * c_in, width, width * c_in))
+                for c, kind, tail, *_, known in all_columns:
+                    if strip <= c < strip + width:
+                        columns.append((c - start, kind, tail, sums + c - strip, known))
+            outs.append((start, sum(width for _, width in own), column, len(columns) - column, first, len(own)))
+        self.columns, self.parts = np.array(columns, np.int64), np.array(parts, np.int64)
+        return outs
+
+
+def _up(count, step):
+    return -(-count // step) * step
+
+
+def _odd(elements, vector):
+    """Elements of a plane: an odd number of vectors, so that the 36 lie in different sets of the cache."""
+    return (-(-elements // vector) | 1) * vector
 
 
 def plan(convolution, dw, x: Buffer, dy: Buffer, arena: Arena):
+    """As `Convolution.plan_weight_gradient`."""
     load(dw.itemsize)
-    c_in, c_out, itemsize = convolution.c_in, convolution.c_out, dw.itemsize
-    vector = lanes(SINGLE, itemsize)
+    c_in, c_out, flat = convolution.c_in, convolution.c_out, dw.reshape(-1)
+    check_bounds("dw", flat.size, c_in * c_out * TAPS * TAPS - 1)
+    check_pixels("x", x, c_in)
+    check_pixels("dy", dy, c_out)
     tiles = tile_table(convolution.axes[1:], x.layout, dy.layout, dy.layout)
-    total = len(tiles) * len(x.array)
-    n = -(-c_in // IN_BLOCK)
-    side = min(c_in, -(-(-(-c_in // n)) // vector) * vector)
-    ins = [(c, min(side, c_in - c)) for c in range(0, c_in, side)]
-    found = strips.strips(c_out)
-    widths = strips.widths(c_out)
-    v_row, d_row = (-(-n // vector) * vector for n in (side, min(c_out, OUT_STRIPS * strips.STRIP)))
-    of_columns = strips.columns(c_out, 1, 0, 0, itemsize)
-    m_plane = (side * min(strips.STRIP, c_out) // vector + 1 | 1) * vector
-    columns, outs, of_strips = [], [], []
-    for first in range(0, len(found), OUT_STRIPS):
-        mine = found[first : first + OUT_STRIPS]
-        c, column = mine[0][0], len(columns)
-        for i, (s, width) in enumerate(mine):
-            of_strips.append((i * PLANES * m_plane, s * TAPS * TAPS * c_in, width, c_in * width))
-            for at, kind, tail, *_, known in of_columns:
-                if s <= at < s + width:
-                    columns.append((at - c, kind, tail, i * PLANES * m_plane + at - s, known))
-        outs.append((c, sum(w for _, w in mine), column, len(columns) - column, first, len(mine)))
-    columns, of_strips = np.array(columns, np.int64), np.array(of_strips, np.int64)
-    kinds = sorted({count for _, count in ins}, reverse=True)
-    pairs = np.array([(*i, *o, kinds.index(i[1])) for i in ins for o in outs], np.int64)
-    rows = np.concatenate([np.arange(side)[None], strips.by_width(np.arange(side), c_out)])
-    both = [geometry.blocks([(0, n, 0, 1)], rows[:, :n], columns, of_window=True)[:, [0, 1, 4]] for n in kinds]
-    cuts = np.zeros((len(both), max(map(len, both)), 3), np.int64)
-    for to, of in zip(cuts, both, strict=True):
-        to[: len(of)] = of
-    chunks = max(1, min(-(-geometry.TASKS // len(pairs)), total // LEAST))
+    cut, total = _Cut(c_in, c_out, dw.itemsize), len(tiles) * len(x.array)
+    chunks = max(1, min(-(-geometry.TASKS // len(cut.blocks)), total // CHUNK))
     per_chunk = -(-total // chunks)
-    chunks = -(-total // per_chunk)
-    spans = -(-per_chunk // SPAN)
-    per_span = -(-per_chunk // spans)
-    v_plane, d_plane = ((per_span * row // vector | 1) * vector for row in (v_row, d_row))
-    sizes = v_plane, v_row, d_plane, d_row, m_plane, vector
-    scratch = most_threads(), PLANES * (v_plane + d_plane + OUT_STRIPS * m_plane)
-    both = np.array([math.prod(scratch), dw.size * chunks * (chunks > 1)])
-    memory = arena.scratch((int(both.sum()),))
-    flat = dw.reshape(-1)
-    partial = flat.reshape(1, -1) if chunks == 1 else memory[both[0] :].reshape(chunks, dw.size)
-    steps = *x.layout.strides[1:], *dy.layout.strides[1:]
-    arrays = partial, x.array, dy.array, memory[: both[0]].reshape(scratch)
-    gradient = weight_gradient.step(
-        chunks * len(pairs), *arrays, tiles, pairs, columns, of_strips, cuts, rows, steps, sizes, spans,
-        multiply_adds=total * PLANES * c_in * c_out,
-    )
-    if chunks == 1:
-        return [gradient]
-    return [gradient, conv.add_chunks.step(-(-flat.size // SLICE), flat, partial, SLICE)]
+    chunks, spans = -(-total // per_chunk), -(-per_chunk // SPAN)
+    planes = [_odd(-(-per_chunk // spans) * row, cut.vector) for row in cut.rows_of]
+    of_thread = PLANES * (sum(planes) + min(STRIPS, len(cut.parts)) * cut.m_plane)
+    scratch, partial = scratch_arrays(arena, most_threads() * of_thread, chunks * flat.size * (chunks > 1))
+    partial = (partial if chunks > 1 else flat).reshape(chunks, -1)
+    sizes = planes[0], cut.rows_of[0], planes[1], cut.rows_of[1], cut.m_plane, cut.vector
+    tables = tiles, cut.blocks, cut.columns, cut.parts, cut.cuts, cut.rows
+    how = (*x.layout.strides[1:], *dy.layout.strides[1:]), sizes, spans
+    given = partial, x.array, dy.array, scratch.reshape(most_threads(), of_thread), *tables, *how
+    work = total * PLANES * c_in * c_out
+    gradient = weight_gradient_blocks.step(chunks * len(cut.blocks), *given, multiply_adds=work)
+    return [gradient] if chunks == 1 else [gradient, conv.plan_add_chunks(flat, partial)]
