@@ -20,10 +20,11 @@ from cnncli.kernels.tile import ACCUMULATE, SINGLE, STORE, lanes, load, tile, va
 from cnncli.kernels.transforms import OUT, PLANES, TAPS, input_tile
 from cnncli.kernels.winograd import check_pixels, refusal, scratch_arrays, tile_table
 
-# Inputs and strips of outputs of a task: their sums take 590 KB, of 2 MB beside a core.
+# Inputs and strips of outputs of a task: the sums take 590 KB, of 2 MB beside a core. With half as many outputs the
+# inputs are transformed twice as often, 1.02 to 1.09 of the time; twice as many of either took 1.04 to 1.17.
 BLOCK, STRIPS = 64, 2
-SPAN = 56  # tiles, at most
-CHUNK = 24  # tiles, at least
+SPAN = 56  # tiles whose transforms are in the cache at once, at most: 1 MB; with 32, 0.97 to 1.16 of the time
+CHUNK = 24  # tiles, at least: with 16, 1.2 of the time for (64 x 64, 8x8), elsewhere within the noise
 LEAST_CHANNELS, LEAST_TILES, LEAST_PIXELS = 16, 16, 10  # see `wins`; pixels of a tile's 16
 
 
