@@ -18,7 +18,7 @@ from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import BIASED, MOST_ROWS, SINGLE, STORE, TABLE, WIDE, lanes, load, tile, variant
 from cnncli.kernels.transforms import IN, OUT, PLANES, TAPS, input_tile, output_tile, weight_tile
 
-LEAST_CHANNELS = 32  # (16 x 32, 56x56) 2.1, 1.9, 1.7; fewer make the transforms dear beside the products
+LEAST_CHANNELS = 16  # fewer make the transforms dear beside the products
 # what it costs to transform weights, or only to read four times as many, in multiplications for each of them
 TRAINING_COST, INFERENCE_COST = 3000, 1000
 
@@ -165,6 +165,7 @@ def wins(axes, c_in: int, c_out: int, groups: int, images: int, training: bool) 
     Measured on two cores with AVX-512, times as fast forward in inference, forward in training, data gradient:
     (8 x 64, 56x56) 2.4, 2.3, 2.0; (8 x 128, 28x28) 2.4, 2.2, 2.0; (8 x 256, 14x14) 1.7, 1.3, 1.3; (4 x 256, 56x56) 2.6,
     2.2, 2.0; (4 x 512, 28x28) 2.3, 2.0, 1.9; (4 x 512, 14x14) 1.7, 1.1, 1.0; (64 x 64, 8x8) 2.2, 2.0, 1.9.
+    Few channels: (64 x 16, 32x32) 1.3, 1.1, 1.1; (64 x 16 to 32, 32x32) 1.5, 1.5, 1.5; (64 x 8, 32x32) 1.1, 0.8, 0.7.
     Tiles half empty: (64 x 64, 6x6), 9/16 full, 1.3, 1.2, 1.2; (64 x 64, 5x5), 25/64 full, 0.9, 0.8, 0.9.
     Few tiles for the weights: (8 x 512, 7x7) 1.3, 0.8, 0.9, (256, 14x14) 1.5, 0.9, 0.8, where the direct way has 2376
     and 1188 multiplications more for each weight, against 4752 in (4 x 512, 14x14).
