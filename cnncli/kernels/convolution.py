@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from cnncli.kernels import conv, geometry, most_threads, strips, turn, winograd
+from cnncli.kernels import conv, geometry, most_threads, strips, turn, winograd, winograd_gradient
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
 from cnncli.kernels.tile import (
@@ -30,7 +30,6 @@ from cnncli.kernels.tile import (
 
 __all__ = ["ACCUMULATE", "ACCUMULATE_GATE", "ADD", "ADD_RELU", "BIAS", "BIAS_RELU", "GATE", "STORE", "Convolution"]
 
-SLICE = 1024  # elements of a task that adds chunks
 FEW_ROWS = 14  # rows of the weight gradient's tile: with fewer in a row of the kernel, rows of the kernel are joined
 
 
@@ -75,9 +74,12 @@ class Convolution:
 
     def by_winograd(self, images: int, training: bool) -> bool:
         """Whether forward pass and data gradient of so many images go by Winograd's algorithm."""
+        return self._by_winograd(winograd.wins, images, training)
+
+    def _by_winograd(self, wins, *how) -> bool:
         if self.algorithm != "auto":
             return self.algorithm == "winograd"
-        return winograd.wins(self.axes, self.c_in, self.c_out, self.groups, images, training)
+        return wins(self.axes, self.c_in, self.c_out, self.groups, *how)
 
     @property
     def multiply_adds(self) -> int:
@@ -189,6 +191,8 @@ class Convolution:
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
         """dw = sum over images and pixels of x by dy: the steps."""
+        if self._by_winograd(winograd_gradient.wins, len(x.array)):
+            return winograd_gradient.plan(self, dw, x, dy, arena)
         load(dw.itemsize)
         c_in, c_out = self.weight_shape[4:]
         images, strides = x.array.shape[0], self._weight_strides(c_in)
@@ -228,8 +232,7 @@ class Convolution:
         gradient = conv.weight_gradient.step(
             chunks * groups, *arrays, *tables, *steps, groups, spans, multiply_adds=work
         )
-        add = conv.add_chunks.step(-(-flat.size // SLICE), flat, partial, SLICE)
-        return [gradient] if chunks == 1 else [gradient, add]
+        return [gradient] if chunks == 1 else [gradient, conv.plan_add_chunks(flat, partial)]
 
 
 def plan_bias_gradient(db, dy: Buffer, arena: Arena):
