@@ -215,9 +215,8 @@ class Convolution:
         last = columns[:, 4] + geometry.reach(columns, dw.itemsize)
         for i, of_width in enumerate(rows[1:]):
             check_bounds("dw", dw.size, of_width, last[columns[:, 6] == i])
-        return _plan_sums(
-            dw.reshape(-1), x.array, dy.array, (rows, taps, phases, columns), (x_step, y_step, width), arena
-        )
+        tables, steps = (rows, taps, phases, columns), (x_step, y_step, width)
+        return _plan_sums(dw.reshape(-1), x.array, dy.array, tables, steps, c_out, arena)
 
 
 def plan_bias_gradient(db, dy: Buffer, arena: Arena):
@@ -302,12 +301,12 @@ def _check(y, x, w, bias, gate, rows, taps, phases, columns, inner, op):
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
 
 
-def _plan_sums(dw, x, dy, tables, steps, arena):
-    """The steps of the weight gradient; steps: between pixels in x and in dy, pixels of a row."""
+def _plan_sums(dw, x, dy, tables, steps, outputs, arena):
+    """The steps of the weight gradient; steps: between pixels in x and in dy, pixels of a row. `outputs` of a group."""
     rows, taps, phases, columns = tables
     _, y_step, width = steps
     most_taps = max(n_taps for _, _, _, n_taps in phases)
-    blocks = panels.blocks(phases, rows, taps, width * y_step) if panels.worth(columns, most_taps * width) else None
+    blocks = panels.blocks(phases, rows, taps, width * y_step) if panels.worth(outputs, most_taps * width) else None
     packed = blocks is not None
     if not packed:
         blocks = geometry.blocks(phases, rows, columns, of_window=True)

@@ -16,10 +16,12 @@ from numba.extending import intrinsic, overload
 from cnncli.kernels import geometry, most_threads
 from cnncli.kernels.buffer import ALIGNMENT
 from cnncli.kernels.program import kernel
+from cnncli.kernels.strips import STRIP
 from cnncli.kernels.tile import ACCUMULATE, MOST_ROWS, PANEL, SINGLE, STORE, TABLE, WIDE, elements, lanes, tile, variant
 from cnncli.kernels.vectors import I64, REALS, Vectors, at, integer
 
-LEAST_PIXELS = 96  # that dw's partial sums are made of: half a span
+LEAST_STRIPS = 2  # of outputs in a group
+LEAST_PIXELS = 96  # half a span; not tuned
 APART = 4096  # bytes between the panels of two threads: what one fetches ahead is not what the other writes
 
 
@@ -180,10 +182,9 @@ def blocks(phases, rows, taps, row_step: int) -> np.ndarray | None:
     return np.array(found, np.int64)
 
 
-def worth(of_columns: np.ndarray, pixels: int) -> bool:
-    """Whether a panel meets so many strips that it is worth its copy, over so many pixels."""
-    groups = len(np.unique(of_columns[:, 3]))
-    return WIDE in of_columns[:, 1] and len(of_columns) >= 2 * groups and pixels >= LEAST_PIXELS
+def worth(channels: int, pixels: int) -> bool:
+    """Whether a panel meets strips enough for its copy, and so many pixels that dw is not all there is to move."""
+    return channels >= LEAST_STRIPS * STRIP and pixels >= LEAST_PIXELS
 
 
 def plan(dw, x, dy, tables, steps, cuts, multiply_adds, arena):
