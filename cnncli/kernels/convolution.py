@@ -311,7 +311,8 @@ def _plan_sums(dw, x, dy, tables, steps, outputs, arena):
     if not packed:
         blocks = geometry.blocks(phases, rows, columns, of_window=True)
     work = len(blocks) * len(columns)
-    cuts = chunks, groups, spans = geometry.gradient_cuts(x.nbytes + dy.nbytes, dw.nbytes, most_taps, width, work)
+    weights = dw.nbytes * (panels.DEARER if packed else 1)
+    cuts = chunks, groups, spans = geometry.gradient_cuts(x.nbytes + dy.nbytes, weights, most_taps, width, work)
     multiply_adds = sum(count * n_taps for _, count, _, n_taps in phases) * width * y_step
     if packed:
         partial, gradient = panels.plan(dw, x, dy, (rows, taps, blocks, columns), steps, cuts, multiply_adds, arena)
