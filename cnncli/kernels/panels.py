@@ -3,9 +3,9 @@
 In place, each pixel's few channels lie a line or two at a stride of all channels, which powers of two map to a few sets
 of the cache nearest to the core. A block of the window's elements is copied for a span of pixels into a panel that
 stays there, and meets all strips of dy; meanwhile the tile fetches the next span, and dw before it writes. On Sapphire
-Rapids, times as fast as in place: 3x3 of stride 2, 8 images, (64 to 128, 56x56) 1.2, (128 to 256, 28x28) 1.3, (256 to
-512, 14x14) 1.3; 1x1, 4 images, (256 to 64, 56x56) 1.5, (128 to 512, 28x28) 1.4, (1024 to 256, 14x14) 1.6. With one
-strip the copy costs what it saves or more (16 to 16 channels of 32x32 3x3: 0.6).
+Rapids, times as fast as in place: 3x3 of stride 2, 8 images, (64 to 128, 56x56) 1.16, (128 to 256, 28x28) 1.28, (256
+to 512, 14x14) 1.30; 1x1, 4 images, (64 to 64, 56x56) 1.04, (256 to 64, 56x56) 1.23, (128 to 512, 28x28) 1.27, (1024 to
+256, 14x14) 1.57. With one strip the copy costs what it saves or more (16 to 16 channels of 32x32 3x3: 0.6).
 """
 
 import numpy as np
