@@ -43,7 +43,9 @@ ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28)
 # and reloads most of them from the stack. It matters most to narrow tiles, which are bound by their loads (LeNet's
 # first convolution: forward 1.7 times faster, weight gradient 1.6). On Sapphire Rapids, against tables throughout:
 # 16 to 16 channels of 32x32 forward 1.09, data gradient 1.06, weight gradient 1.18; two vectors 1.00-1.09.
-TABLE, STRIDED = 0, 1
+# PANEL rows are consecutive too; before the sums their rows of y are fetched, and with each k the memory at the address
+# `gate` + k * `gate_rows` elements, what will be read soon: there is no gate.
+TABLE, STRIDED, PANEL = 0, 1, 99
 RUN_ROWS = {3: (9, 18, 27), 5: (25,), 7: (21, 28)} if HOST.registers == 32 else {}
 # Rows of a block that is one run, by the widest kind of a layer: a window's elements have one address register.
 LONG_RUNS = {SINGLE: 28, WIDE: 14} if HOST.registers == 32 else {SINGLE: 12, WIDE: 6}
@@ -66,6 +68,7 @@ VARIANTS = [
     *((kind, STRIDED, rows) for kind in (NARROW, SINGLE) for rows in ROWS if rows <= MOST_ROWS[kind]),
     *((NARROW, run, rows) for run, many in RUN_ROWS.items() for rows in many),
     *((kind, rows, rows) for widest, rows in LONG_RUNS.items() for kind in KINDS if kind <= widest),
+    *((kind, PANEL, MOST_ROWS[WIDE]) for kind in KINDS),
 ]
 
 
@@ -105,8 +108,8 @@ def _row_places(v, table, rows, mode):
     return first, lambda pointer, row: at(builder, pointer, offsets[row])
 
 
-def _emit_sums(v, rows, vectors, mode, arguments):
-    """The two loops. Returns the rows * vectors sums, row by row."""
+def _emit_sums(v, rows, vectors, mode, arguments, ahead=None):
+    """The two loops. Returns the rows * vectors sums, row by row. `ahead`: an address to fetch, its step with k."""
     builder = v.builder
     a, a_rows, a_outer, a_step, b, b_outer, b_step, outer, inner = arguments
     function, entry = builder.function, builder.block
@@ -128,6 +131,8 @@ def _emit_sums(v, rows, vectors, mode, arguments):
     (k,) = phis(I64, [integer(0)], outer_block, builder)
     a_here, b_here = phis(a.type, [a_start, b_start], outer_block, builder)
     inner_sums = phis(v.type, outer_sums, outer_block, builder)
+    if ahead:
+        v.prefetch(at(builder, ahead[0], builder.mul(ahead[1], k)), v.SECOND)
     weights = [v.load(at(builder, b_here, integer(c * v.lanes))) for c in range(vectors)]
     sums = []
     for row in range(rows):
@@ -153,6 +158,17 @@ def _emit_sums(v, rows, vectors, mode, arguments):
     for phi, value in zip(totals, sums, strict=True):
         phi.add_incoming(value, inner_end)
     return totals
+
+
+def _emit_ahead(v, rows, vectors, results):
+    """Fetch the rows of y. Returns the address of what else is to be fetched, and its step with k."""
+    builder = v.builder
+    y, y_rows, _, _, ahead, step, _ = results
+    for row in range(rows):
+        start = at(builder, y, builder.load(at(builder, y_rows, integer(row))))
+        for c in range(vectors):
+            v.prefetch(at(builder, start, integer(c * v.lanes)), v.NEAREST, write=True)
+    return ahead, builder.ptrtoint(step, I64)
 
 
 def _emit_epilogue(v, rows, vectors, sums, arguments, done):
@@ -245,7 +261,8 @@ def _generate(builder, arguments, itemsize):
         builder.position_at_end(block)
         vectors = 2 if kind == WIDE else 1
         v = Vectors(builder, lanes(kind, itemsize), itemsize)
-        sums = _emit_sums(v, rows, vectors, mode, operands)
+        ahead = _emit_ahead(v, rows, vectors, results) if mode == PANEL else None
+        sums = _emit_sums(v, rows, vectors, mode, operands, ahead)
         _emit_epilogue(v, rows, vectors, sums, results, done)
     builder.position_at_end(done)
 
