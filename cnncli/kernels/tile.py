@@ -127,9 +127,10 @@ def _ask(v, first, last, vectors, address, table, writes):
 def _emit_asking(v, rows, vectors, o, outer, results):
     """In turn o of the outer loop, ask for its share of the cache lines of the results.
 
-    A store waits until its line is in the cache, and no processor foresees stores to two lines of each pixel. Asked
-    for all at once they fill its queue of misses, and the sums wait. On Sapphire Rapids, against none and (all at
-    once): 3x224>64 7/2 1.35 times as fast (1.24), 64x56>256 1 1.83 (1.77), 64x56>64 3 1.07; with an addition 1.11.
+    A store waits until its line is in the cache, and a tile writes two lines of each pixel, which is no plain stream.
+    Spread over the turns, for it is slower to ask for all at once (they may fill the core's queue of misses). One
+    thread on Sapphire Rapids, against none and (all at once): 3x224>64 7/2 1.35 times as fast (1.24), 64x56>256 1
+    1.83 (1.77); with an addition, asking for that as well and (not): 64x56>64 3 1.11 (1.07), 256x14>1024 1 1.36 (1.31).
     """
     builder = v.builder
     y, y_rows, _, _, gate, gate_rows, op = results
