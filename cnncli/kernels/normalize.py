@@ -30,12 +30,12 @@ def chunks(rows: int, length: int) -> int:
     return min(TASKS, rows, max(1, rows * length // CHUNK))
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _segment(array, n, start, count):
     return array[n, start : start + count]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _add_moments(sums, squares, x, origin):
     for i in range(x.shape[0]):
         difference = x[i] - origin[i]
@@ -43,14 +43,14 @@ def _add_moments(sums, squares, x, origin):
         squares[i] += difference * difference
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _add_products(sums, products, dy, x, mean):
     for i in range(x.shape[0]):
         sums[i] += dy[i]
         products[i] += dy[i] * (x[i] - mean[i])
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _apply(y, x, mean, scale, shift, zero, relu):
     # differences first: a large mean takes no digits from them
     if relu:
@@ -62,7 +62,7 @@ def _apply(y, x, mean, scale, shift, zero, relu):
             y[i] = (x[i] - mean[i]) * scale[i] + shift[i]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _apply_and_add(y, x, other, mean, scale, shift, zero, relu):
     if relu:
         for i in range(x.shape[0]):
@@ -73,7 +73,7 @@ def _apply_and_add(y, x, other, mean, scale, shift, zero, relu):
             y[i] = (x[i] - mean[i]) * scale[i] + shift[i] + other[i]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _apply_gradient(dx, dy, x, mean, of_dy, of_x, shift):
     for i in range(x.shape[0]):
         dx[i] = dy[i] * of_dy[i] + ((x[i] - mean[i]) * of_x[i] + shift[i])
@@ -135,7 +135,7 @@ def products(first, last, partial, mean, dy, x, rows, length):
                 _add_products(sums, other, gradient, _segment(x, n, rows[1, row] + done, count), mean)
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _total(partial, which, channel, channels):
     """The sum of one channel over tasks and periods, in float64."""
     total = 0.0

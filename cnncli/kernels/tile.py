@@ -15,7 +15,6 @@ NUMBA_DISABLE_JIT=1 `tile` is its definition in NumPy.
 """
 
 import ctypes
-from functools import lru_cache
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -24,6 +23,7 @@ from numba import cfunc, config, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic, overload, register_jitable
 
+from cnncli.kernels.native import compiles, named
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
 # What happens to the sums. `gate` is a second array, read at rows of its own: GATE stores the sums where it is
@@ -276,7 +276,7 @@ def _tile_8(which, a, ar, ao, ak, b, bo, bk, no, nk, y, yr, tail, bias, gate, gr
     _emit_8(which, (a, ar, ao, ak), (b, bo, bk), (no, nk), (y, yr, tail), (bias, gate, gr, op))
 
 
-@lru_cache
+@compiles
 def load(itemsize: int) -> None:
     """Compile the tile for an element size, or load it, and give it the name under which kernels call it.
 
@@ -335,8 +335,7 @@ def elements(address, index, dtype):
     return memory[index], store
 
 
-_external_4 = types.ExternalFunction("cnncli_tile_4", C_SIGNATURE)
-_external_8 = types.ExternalFunction("cnncli_tile_8", C_SIGNATURE)
+_external_4, _external_8 = (named(f"cnncli_tile_{itemsize}", 17) for itemsize in (4, 8))
 
 
 @overload(tile)

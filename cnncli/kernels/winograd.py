@@ -42,7 +42,7 @@ def transform_weights(first_part, last_part, u, w, parts, lanes, flip):
             )
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _inputs(v, x, first, many, tiles, rows, steps, sizes):
     """The transforms of `many` tiles of x from the `first` one, to the address v."""
     c_in, v_plane, _, lanes = sizes
@@ -55,7 +55,7 @@ def _inputs(v, x, first, many, tiles, rows, steps, sizes):
             input_tile(x, (to + size * c, v_plane), (of + size * c, steps[0], steps[1]), (top, bottom), (left, right))
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _products(m, v, u, plane, cuts, column, rows, sizes):
     """One plane of products, to the address m, for one strip of outputs; cuts: (first row, rows)."""
     c_in, v_plane, m_plane, _ = sizes
@@ -75,7 +75,7 @@ def _products(m, v, u, plane, cuts, column, rows, sizes):
             )
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, op):
     """The transforms of the products at the address m into `many` tiles of y from the `first` one."""
     _, _, m_plane, lanes = sizes
