@@ -17,19 +17,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from cnncli.kernels.tile import (
-    ACCUMULATE,
-    ACCUMULATE_GATE,
-    ADD,
-    ADD_RELU,
-    BIAS_RELU,
-    BIASED,
-    GATE,
-    SINGLE,
-    WITH_GATE,
-    elements,
-    lanes,
-)
+from cnncli.kernels.epilogue import apply, emit_epilogue
+from cnncli.kernels.tile import SINGLE, elements, lanes
 from cnncli.kernels.vectors import I1, REALS, Vectors, at, integer
 
 OUT, IN, TAPS = 4, 6, 3  # outputs, inputs and weights along each axis of a tile
@@ -144,32 +133,19 @@ def _store_planes(v, square, to, plane, mask):
         v.store(square[i][j], at(v.builder, to, v.builder.mul(plane, integer(IN * i + j))), mask)
 
 
-def _emit_epilogue(v, values, y, gate, bias, mask, tail, op):
-    """Store the outputs; `y` and `gate` give the address of a place: one block an operation, as in the tile."""
-    builder, done = v.builder, v.builder.append_basic_block("done")
-    masks = [[mask(i, j) for j in range(OUT)] for i in range(OUT)]
-    cases = [(case, builder.append_basic_block(f"op_{case}")) for case in range(ACCUMULATE_GATE + 1)]
-    switch = builder.switch(op, done)
-    for case, block in cases:
-        switch.add_case(integer(case), block)
-        builder.position_at_end(block)
-        added = v.load(bias, tail) if case in BIASED else None
-        for i, j in np.ndindex(OUT, OUT):
-            value, here = values[i][j], y(i, j)
-            if case in BIASED:
-                value = builder.fadd(value, added)
-            if case in (ACCUMULATE, ACCUMULATE_GATE):
-                value = builder.fadd(v.load(here, masks[i][j]), value)
-            beside = v.load(gate(i, j), masks[i][j]) if case in WITH_GATE else None
-            if case in (ADD, ADD_RELU):
-                value = builder.fadd(value, beside)
-            if case in (GATE, ACCUMULATE_GATE):
-                value = builder.select(builder.fcmp_ordered(">", beside, v.zero), value, v.zero)
-            if case in (BIAS_RELU, ADD_RELU):
-                value = v.maximum(value, v.zero)
-            v.store(value, here, v.everything if masks[i][j] is None else masks[i][j])
-        builder.branch(done)
-    builder.position_at_end(done)
+def _emit_results(v, values, y, gate, bias, mask, tail, op):
+    """Store the outputs; `y` and `gate` give the address of a place."""
+    places, done = list(np.ndindex(OUT, OUT)), v.builder.append_basic_block("done")
+
+    def read_bias(asked):
+        return [v.load(bias, v.builder.select(asked, v.everything if tail is None else tail, v.nothing))] * len(places)
+
+    def where(address):
+        return lambda i: address(*places[i])
+
+    sums, masks = ([of(*place) for place in places] for of in (lambda i, j: values[i][j], mask))
+    emit_epilogue(v, op, sums, masks, where(y), lambda: where(gate), read_bias, done)
+    v.builder.position_at_end(done)
 
 
 def _emit_output(v, of, y, gate, inside, epilogue):
@@ -186,10 +162,10 @@ def _emit_output(v, of, y, gate, inside, epilogue):
     ranges = (zero, rows), (zero, columns)
     with builder.if_else(builder.and_(all_lanes, _whole(builder, OUT, *ranges))) as (whole, part):
         with whole:
-            _emit_epilogue(v, *results, lambda i, j: None, None, op)
+            _emit_results(v, *results, lambda i, j: None, None, op)
         with part:
             tail = v.below(count)
-            _emit_epilogue(v, *results, _inside(v, OUT, *ranges, tail), tail, op)
+            _emit_results(v, *results, _inside(v, OUT, *ranges, tail), tail, op)
 
 
 def _compile(emit, itemsize, pointers):
@@ -278,14 +254,14 @@ def output_tile(like, of, y, gate, inside, epilogue):
     planes = elements(*_square(of[0], IN * of[1], of[1], IN, IN, channels), dtype)[0]
     values = np.einsum("ji,jkc,kl->ilc", A, planes, A)[:rows, :columns].astype(dtype)
     before, store = elements(*_square(*y, rows, columns, channels), dtype)
-    if op in BIASED:
-        values += elements(bias, np.arange(channels), dtype)[0]
-    if op in (ACCUMULATE, ACCUMULATE_GATE):
-        values += before
-    if op in WITH_GATE:
-        beside = elements(*_square(*gate, rows, columns, channels), dtype)[0]
-        values = values + beside if op in (ADD, ADD_RELU) else np.where(beside > 0, values, 0)
-    store(np.maximum(values, 0) if op in (BIAS_RELU, ADD_RELU) else values)
+
+    def of_bias():
+        return elements(bias, np.arange(channels), dtype)[0]
+
+    def of_gate():
+        return elements(*_square(*gate, rows, columns, channels), dtype)[0]
+
+    store(apply(op, values, lambda: before, of_bias, of_gate))
 
 
 @overload(input_tile, inline="always")
