@@ -12,12 +12,14 @@ definition in NumPy, which runs with NUMBA_DISABLE_JIT=1.
 """
 
 import numpy as np
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from cnncli.kernels.epilogue import apply, emit_epilogue
+from cnncli.kernels.native import address_of, named
 from cnncli.kernels.tile import SINGLE, elements, lanes
 from cnncli.kernels.vectors import I1, REALS, Vectors, at, integer
 
@@ -168,49 +170,52 @@ def _emit_output(v, of, y, gate, inside, epilogue):
             _emit_results(v, *results, _inside(v, OUT, *ranges, tail), tail, op)
 
 
-def _compile(emit, itemsize, pointers):
-    """`emit` as an intrinsic of tuples of integers; `pointers` tells which tuples begin with an address."""
+def _intrinsic(emit, pointers):
+    """`emit` as an intrinsic of the bytes of an element, a literal, and of tuples of integers.
 
-    def codegen(context, builder, signature, arguments):
-        real = REALS[itemsize].as_pointer()
-        groups = [cgutils.unpack_tuple(builder, group) for group in arguments]
-        for group, pointer in zip(groups, pointers, strict=True):
-            if pointer:
-                group[0] = builder.inttoptr(group[0], real)
-        emit(Vectors(builder, lanes(SINGLE, itemsize), itemsize), *groups)
-        return context.get_dummy_value()
+    `pointers` tells which tuples begin with an address.
+    """
 
-    return codegen
+    def typed(context, itemsize, groups):
+        def codegen(context, builder, signature, arguments):
+            real = REALS[itemsize.literal_value].as_pointer()
+            of_groups = [cgutils.unpack_tuple(builder, group) for group in cgutils.unpack_tuple(builder, arguments[1])]
+            for group, pointer in zip(of_groups, pointers, strict=True):
+                if pointer:
+                    group[0] = builder.inttoptr(group[0], real)
+            emit(Vectors(builder, lanes(SINGLE, itemsize.literal_value), itemsize.literal_value), *of_groups)
+            return context.get_dummy_value()
 
+        return types.void(itemsize, groups), codegen
 
-@intrinsic
-def _input_4(context, to, of, rows, columns):
-    return types.void(to, of, rows, columns), _compile(_emit_input, 4, (True, True, False, False))
-
-
-@intrinsic
-def _input_8(context, to, of, rows, columns):
-    return types.void(to, of, rows, columns), _compile(_emit_input, 8, (True, True, False, False))
+    return intrinsic(prefer_literal=True)(typed)
 
 
-@intrinsic
-def _weights_4(context, to, of, count):
-    return types.void(to, of, count), _compile(_emit_weights, 4, (True, True, False))
+_input = _intrinsic(_emit_input, (True, True, False, False))
+_weights = _intrinsic(_emit_weights, (True, True, False))
+_output = _intrinsic(_emit_output, (True, True, True, False, True))
 
 
-@intrinsic
-def _weights_8(context, to, of, count):
-    return types.void(to, of, count), _compile(_emit_weights, 8, (True, True, False))
+def _make_input(itemsize):
+    def transform(to, plane, of, row_step, column_step, top, bottom, left, right):
+        _input(itemsize, ((to, plane), (of, row_step, column_step), (top, bottom), (left, right)))
+
+    return transform
 
 
-@intrinsic
-def _output_4(context, of, y, gate, inside, epilogue):
-    return types.void(of, y, gate, inside, epilogue), _compile(_emit_output, 4, (True, True, True, False, True))
+def _make_output(itemsize):
+    def transform(of, plane, y, y_row, y_column, gate, gate_row, gate_column, rows, columns, channels, bias, op):
+        places = (of, plane), (y, y_row, y_column), (gate, gate_row, gate_column)
+        _output(itemsize, (*places, (rows, columns, channels), (bias, op)))
+
+    return transform
 
 
-@intrinsic
-def _output_8(context, of, y, gate, inside, epilogue):
-    return types.void(of, y, gate, inside, epilogue), _compile(_emit_output, 8, (True, True, True, False, True))
+def load(itemsize: int) -> None:
+    """As `tile.load`: within the kernels that call them these transforms took twice as long to compile."""
+    for name, make in (("input", _make_input), ("output", _make_output)):
+        if address := address_of(make, itemsize):
+            llvm.add_symbol(f"cnncli_{name}_{itemsize}", address)
 
 
 def _square(address, row_step, column_step, rows, columns, channels):
@@ -264,19 +269,32 @@ def output_tile(like, of, y, gate, inside, epilogue):
     store(apply(op, values, lambda: before, of_bias, of_gate))
 
 
-@overload(input_tile, inline="always")
+_inputs = {itemsize: named(f"cnncli_input_{itemsize}", 9) for itemsize in REALS}
+_outputs = {itemsize: named(f"cnncli_output_{itemsize}", 13) for itemsize in REALS}
+
+
+@overload(input_tile)
 def _call_input(like, to, of, rows, columns):
-    emit = _input_4 if like.dtype == types.float32 else _input_8
-    return lambda like, to, of, rows, columns: emit(to, of, rows, columns)
+    transform = _inputs[like.dtype.bitwidth // 8]
+
+    def implementation(like, to, of, rows, columns):
+        transform(to[0], to[1], of[0], of[1], of[2], rows[0], rows[1], columns[0], columns[1])
+
+    return implementation
 
 
 @overload(weight_tile, inline="always")
 def _call_weights(like, to, of, count):
-    emit = _weights_4 if like.dtype == types.float32 else _weights_8
-    return lambda like, to, of, count: emit(to, of, count)
+    itemsize = like.dtype.bitwidth // 8
+    return lambda like, to, of, count: _weights(itemsize, (to, of, count))
 
 
-@overload(output_tile, inline="always")
+@overload(output_tile)
 def _call_output(like, of, y, gate, inside, epilogue):
-    emit = _output_4 if like.dtype == types.float32 else _output_8
-    return lambda like, of, y, gate, inside, epilogue: emit(of, y, gate, inside, epilogue)
+    transform = _outputs[like.dtype.bitwidth // 8]
+
+    def implementation(like, of, y, gate, inside, epilogue):
+        transform(of[0], of[1], y[0], y[1], y[2], gate[0], gate[1], gate[2], inside[0], inside[1], inside[2],
+                  epilogue[0], epilogue[1])  # fmt: skip
+
+    return implementation

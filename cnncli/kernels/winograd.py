@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from cnncli.kernels import geometry, most_threads, strips, turn
+from cnncli.kernels import geometry, most_threads, strips, transforms, turn
 from cnncli.kernels.buffer import ALIGNMENT, Arena, Buffer
 from cnncli.kernels.geometry import Axis, check_bounds
 from cnncli.kernels.program import kernel
@@ -222,6 +222,7 @@ class Winograd:
 
     def __init__(self, axes, c_in: int, c_out: int, y: Buffer, x: Buffer, gate: Buffer | None = None):
         load(y.array.itemsize)
+        transforms.load(y.array.itemsize)
         gate, itemsize = gate or y, y.array.itemsize
         self.arrays, self.c_in, self.c_out = (y.array, x.array, gate.array), c_in, c_out
         self.vector = vector = lanes(SINGLE, itemsize)
