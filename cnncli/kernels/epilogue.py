@@ -34,20 +34,23 @@ BIASED = tuple(op for op, does in OPERATIONS.items() if does.biased)
 WITH_GATE = tuple(op for op, does in OPERATIONS.items() if does.adds or does.gates)
 
 
-def emit_epilogue(v, op, sums, masks, y, beside, bias, done):
+def emit_epilogue(v, op, sums, masks, y, beside, bias, done, apart=False):
     """Store the vectors `sums` as `op`, a number known when it runs, says; go on at the block `done`.
 
     masks: of each sum, or None where all lanes are stored. y(i): the address of the i-th sum's place. beside(): a call
-    that gives the i-th address in the gate. bias(mask): the vector that is added to each sum; `mask` narrows what is
-    read. One block each serves the operations that read the same arrays: a branch is cheaper than masked loads that are
-    not needed, one that tells a bias or a relu from none is not.
+    that gives the i-th address in the gate. bias(asked): for each sum the vector that is added, 0 where not `asked`. One
+    block each serves the operations that read the same arrays: a branch is cheaper than masked loads that are not
+    needed. With `apart` each operation has its own: three per cent of a Winograd convolution, but more code in each of
+    the tile's variants.
     """
     builder, reads = v.builder, {}
     for case, does in OPERATIONS.items():
-        reads.setdefault((does.accumulates, does.adds, does.gates), []).append(case)
+        key = case if apart else (does.accumulates, does.adds, does.gates)
+        reads.setdefault(key, []).append(case)
     blocks = [builder.append_basic_block("epilogue") for _ in reads]
     switch = builder.switch(op, blocks[0])
-    for block, ((accumulates, adds, gates), cases) in zip(blocks, reads.items(), strict=True):
+    for block, cases in zip(blocks, reads.values(), strict=True):
+        accumulates, _, adds, gates, _ = OPERATIONS[cases[0]]
         for case in cases:
             switch.add_case(integer(case), block)
         builder.position_at_end(block)

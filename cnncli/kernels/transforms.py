@@ -7,8 +7,8 @@ polynomials at 0, +-P, +-Q and infinity. The usual 1 and 2 lose digits: with 256
 square error is 3.1e-6 of the output's. With 5/8 and 3/2, whose transforms are as exact in binary and cost as many
 instructions, it is 1.4e-6; that of the direct sums is 0.8e-6.
 
-Each transform works on one vector of channels and takes raw addresses; steps are in elements. Beside each stands its
-definition in NumPy, which runs with NUMBA_DISABLE_JIT=1.
+Transforms take raw addresses, whose steps are in elements, and work on one vector of channels after the other. Beside
+each stands its definition in NumPy, which runs with NUMBA_DISABLE_JIT=1.
 """
 
 import numpy as np
@@ -146,7 +146,7 @@ def _emit_results(v, values, y, gate, bias, mask, tail, op):
         return lambda i: address(*places[i])
 
     sums, masks = ([of(*place) for place in places] for of in (lambda i, j: values[i][j], mask))
-    emit_epilogue(v, op, sums, masks, where(y), lambda: where(gate), read_bias, done)
+    emit_epilogue(v, op, sums, masks, where(y), lambda: where(gate), read_bias, done, apart=True)
     v.builder.position_at_end(done)
 
 
@@ -197,16 +197,23 @@ _output = _intrinsic(_emit_output, (True, True, True, False, True))
 
 
 def _make_input(itemsize):
-    def transform(to, plane, of, row_step, column_step, top, bottom, left, right):
-        _input(itemsize, ((to, plane), (of, row_step, column_step), (top, bottom), (left, right)))
+    vector = lanes(SINGLE, itemsize)
+
+    def transform(to, plane, of, row_step, column_step, top, bottom, left, right, channels):
+        for c in range(0, itemsize * channels, itemsize * vector):
+            _input(itemsize, ((to + c, plane), (of + c, row_step, column_step), (top, bottom), (left, right)))
 
     return transform
 
 
 def _make_output(itemsize):
+    vector = lanes(SINGLE, itemsize)
+
     def transform(of, plane, y, y_row, y_column, gate, gate_row, gate_column, rows, columns, channels, bias, op):
-        places = (of, plane), (y, y_row, y_column), (gate, gate_row, gate_column)
-        _output(itemsize, (*places, (rows, columns, channels), (bias, op)))
+        for first in range(0, channels, vector):
+            c = itemsize * first
+            places = (of + c, plane), (y + c, y_row, y_column), (gate + c, gate_row, gate_column)
+            _output(itemsize, (*places, (rows, columns, channels - first), (bias + c, op)))
 
     return transform
 
@@ -224,13 +231,15 @@ def _square(address, row_step, column_step, rows, columns, channels):
     return address, i * row_step + j * column_step + c
 
 
-def input_tile(like, to, of, rows, columns):
-    """The transform of 6x6 pixels of a vector of channels: to (address, step between planes) of (address, row step,
-    column step).
+def input_tile(like, to, of, rows, columns, channels):
+    """The transform of 6x6 pixels of as many vectors as hold the channels: to (address, step between planes) of
+    (address, row step, column step).
 
     Pixels outside `rows` and `columns`, (first, behind the last), are zero and not read.
     """
-    channels, square = lanes(SINGLE, like.itemsize), np.zeros((IN, IN, lanes(SINGLE, like.itemsize)), like.dtype)
+    vector = lanes(SINGLE, like.itemsize)
+    channels = -(-channels // vector) * vector
+    square = np.zeros((IN, IN, channels), like.dtype)
     if rows[0] < rows[1] and columns[0] < columns[1]:
         first = of[0] + like.itemsize * (rows[0] * of[1] + columns[0] * of[2])
         inside = _square(first, of[1], of[2], rows[1] - rows[0], columns[1] - columns[0], channels)
@@ -254,8 +263,7 @@ def output_tile(like, of, y, gate, inside, epilogue):
     y and gate (address, row step, column step), inside (rows, columns, channels) that exist, epilogue (bias address,
     op): the operations are those of the register tile.
     """
-    rows, columns, channels = inside[0], inside[1], min(inside[2], lanes(SINGLE, like.itemsize))
-    (bias, op), dtype = epilogue, like.dtype
+    (rows, columns, channels), (bias, op), dtype = inside, epilogue, like.dtype
     planes = elements(*_square(of[0], IN * of[1], of[1], IN, IN, channels), dtype)[0]
     values = np.einsum("ji,jkc,kl->ilc", A, planes, A)[:rows, :columns].astype(dtype)
     before, store = elements(*_square(*y, rows, columns, channels), dtype)
@@ -269,16 +277,16 @@ def output_tile(like, of, y, gate, inside, epilogue):
     store(apply(op, values, lambda: before, of_bias, of_gate))
 
 
-_inputs = {itemsize: named(f"cnncli_input_{itemsize}", 9) for itemsize in REALS}
+_inputs = {itemsize: named(f"cnncli_input_{itemsize}", 10) for itemsize in REALS}
 _outputs = {itemsize: named(f"cnncli_output_{itemsize}", 13) for itemsize in REALS}
 
 
 @overload(input_tile)
-def _call_input(like, to, of, rows, columns):
+def _call_input(like, to, of, rows, columns, channels):
     transform = _inputs[like.dtype.bitwidth // 8]
 
-    def implementation(like, to, of, rows, columns):
-        transform(to[0], to[1], of[0], of[1], of[2], rows[0], rows[1], columns[0], columns[1])
+    def implementation(like, to, of, rows, columns, channels):
+        transform(to[0], to[1], of[0], of[1], of[2], rows[0], rows[1], columns[0], columns[1], channels)
 
     return implementation
 
