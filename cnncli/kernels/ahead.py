@@ -105,4 +105,4 @@ def _make(function, arguments) -> str | None:
         with listing():
             function.__wrapped__(*arguments)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return " ".join(f"{type(error).__name__}: {error}".split())

@@ -38,10 +38,9 @@ def emit_epilogue(v, op, sums, masks, y, beside, bias, done, apart=False):
     """Store the vectors `sums` as `op`, a number known when it runs, says; go on at the block `done`.
 
     masks: of each sum, or None where all lanes are stored. y(i): the address of the i-th sum's place. beside(): a call
-    that gives the i-th address in the gate. bias(asked): for each sum the vector that is added, 0 where not `asked`. One
-    block each serves the operations that read the same arrays: a branch is cheaper than masked loads that are not
-    needed. With `apart` each operation has its own: three per cent of a Winograd convolution, but more code in each of
-    the tile's variants.
+    that gives the i-th address in the gate. bias(asked): for each sum what is added, 0 where not `asked`. One block
+    each serves the operations that read the same arrays: a branch is cheaper than masked loads that are not needed.
+    With `apart` each has its own: three per cent of a Winograd convolution, but more code in each variant of the tile.
     """
     builder, reads = v.builder, {}
     for case, does in OPERATIONS.items():
