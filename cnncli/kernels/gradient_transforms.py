@@ -7,8 +7,7 @@ there, each works on one vector and takes raw addresses, and its definition in N
 """
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
 from cnncli.kernels.tile import SINGLE, elements, lanes
 from cnncli.kernels.transforms import (
@@ -22,7 +21,7 @@ from cnncli.kernels.transforms import (
     Q,
     both_ways,
     by_parts,
-    compiled,
+    intrinsic_of,
     offsets_of_square,
     padded,
 )
@@ -70,24 +69,8 @@ def _emit_sums(v, to, of, count):
         v.store(taps[i][j], at(builder, to, offset), mask)
 
 
-@intrinsic
-def _gradient_4(context, to, of, inside):
-    return types.void(to, of, inside), compiled(_emit_gradient, 4, (True, True, False))
-
-
-@intrinsic
-def _gradient_8(context, to, of, inside):
-    return types.void(to, of, inside), compiled(_emit_gradient, 8, (True, True, False))
-
-
-@intrinsic
-def _sums_4(context, to, of, count):
-    return types.void(to, of, count), compiled(_emit_sums, 4, (True, True, False))
-
-
-@intrinsic
-def _sums_8(context, to, of, count):
-    return types.void(to, of, count), compiled(_emit_sums, 8, (True, True, False))
+_gradient = intrinsic_of(_emit_gradient, (True, True, False))
+_sums = intrinsic_of(_emit_sums, (True, True, False))
 
 
 def gradient_tile(like, to, of, inside):
@@ -115,11 +98,11 @@ def sums_tile(like, to, of, count):
 
 @overload(gradient_tile, inline="always")
 def _call_gradient(like, to, of, inside):
-    emit = _gradient_4 if like.dtype == types.float32 else _gradient_8
-    return lambda like, to, of, inside: emit(to, of, inside)
+    itemsize = like.dtype.bitwidth // 8
+    return lambda like, to, of, inside: _gradient(itemsize, (to, of, inside))
 
 
 @overload(sums_tile, inline="always")
 def _call_sums(like, to, of, count):
-    emit = _sums_4 if like.dtype == types.float32 else _sums_8
-    return lambda like, to, of, count: emit(to, of, count)
+    itemsize = like.dtype.bitwidth // 8
+    return lambda like, to, of, count: _sums(itemsize, (to, of, count))

@@ -73,7 +73,7 @@ def _call_copy(like, to, to_step, of, of_step, rows, columns):
     return implementation
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _span(n_taps, chunk, chunks, span, spans):
     """The first of a phase's rows of pixels in a span of a chunk, and the one behind its last."""
     per_chunk = (n_taps + chunks - 1) // chunks
@@ -82,7 +82,7 @@ def _span(n_taps, chunk, chunks, span, spans):
     return start, max(start, min(start + per_span, (chunk + 1) * per_chunk, n_taps))
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _following(x, dy, taps, block, place, inner, calls):
     """What the span after this one reads: (address in x, bytes, address in dy, elements to fetch with each pixel)."""
     chunk, chunks, span, spans = place
@@ -95,7 +95,7 @@ def _following(x, dy, taps, block, place, inner, calls):
     return x.ctypes.data + size * taps[0, first], size * of_x, dy.ctypes.data + size * taps[1, first], pace
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _pack(x, panel, origin, starts, steps, count):
     """`count` elements of each pixel of the rows of pixels that begin at `starts`, offsets from `origin` in x."""
     for row in range(starts.shape[0]):

@@ -15,7 +15,6 @@ NUMBA_DISABLE_JIT=1 `tile` is its definition in NumPy.
 """
 
 import ctypes
-from functools import lru_cache
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -24,12 +23,23 @@ from numba import cfunc, config, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic, overload, register_jitable
 
+from cnncli.kernels.epilogue import (  # noqa: F401 - the tile's operations, for its callers
+    ACCUMULATE,
+    ACCUMULATE_GATE,
+    ADD,
+    ADD_RELU,
+    BIAS,
+    BIAS_RELU,
+    BIASED,
+    GATE,
+    STORE,
+    WITH_GATE,
+    apply,
+    emit_epilogue,
+)
+from cnncli.kernels.native import compiles, named
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
-# What happens to the sums. `gate` is a second array, read at rows of its own: GATE stores the sums where it is
-# positive, else 0; ADD adds it (a residual connection); ACCUMULATE_GATE adds to y first and then gates.
-STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE, ADD, ADD_RELU, ACCUMULATE_GATE = range(8)
-BIASED, WITH_GATE = (BIAS, BIAS_RELU, ADD, ADD_RELU), (GATE, ADD, ADD_RELU, ACCUMULATE_GATE)  # what reads bias, gate
 NARROW, SINGLE, WIDE = range(3)  # half a register of columns, one register, two
 
 # Rows that the registers hold. 28 accumulators, 2 weights and 1 input fill 31 of 32 registers; with 16, 12 + 2 + 1.
@@ -217,71 +227,30 @@ def _emit_ahead(v, rows, vectors, results):
     return ahead, builder.ptrtoint(step, I64)
 
 
-def _emit_epilogue(v, rows, vectors, sums, arguments, done):
-    """Store the sums, one block for each operation: a branch is cheaper than masked loads that are not needed."""
+def _emit_results(v, rows, vectors, sums, arguments, done):
+    """Store the sums."""
     builder = v.builder
     y, y_rows, tail, bias, gate, gate_rows, op = arguments
     masks = [v.everything] * (vectors - 1) + [v.below(tail)]
-    cells = [(row, c) for row in range(rows) for c in range(vectors)]
-    starts = [builder.load(at(builder, y_rows, integer(row))) for row in range(rows)]
 
-    def target(row, c):
-        return at(builder, y, builder.add(starts[row], integer(c * v.lanes)))
+    def places(address, starts):
+        """A call that gives the address of the i-th sum's place, rows beginning at the offsets `starts`."""
+        offsets = [builder.load(at(builder, starts, integer(row))) for row in range(rows)]
 
-    def floor(relu):
-        return builder.select(builder.icmp_signed("==", op, integer(relu)), v.zero, v.constant(float("-inf")))
+        def place(i):
+            row, c = divmod(i, vectors)
+            return at(builder, address, builder.add(offsets[row], integer(c * v.lanes)))
 
-    def read_bias(asked=None):
-        chosen = masks if asked is None else [builder.select(asked, mask, v.nothing) for mask in masks]
-        return [v.load(at(builder, bias, integer(c * v.lanes)), chosen[c]) for c in range(vectors)]
+        return place
 
-    def read_gate():
-        """A call that gives the gate's vector of a cell."""
-        gates = [builder.load(at(builder, gate_rows, integer(row))) for row in range(rows)]
-        return lambda row, c: v.load(at(builder, gate, builder.add(gates[row], integer(c * v.lanes))), masks[c])
+    def read_bias(asked):
+        read = [
+            v.load(at(builder, bias, integer(c * v.lanes)), builder.select(asked, masks[c], v.nothing))
+            for c in range(vectors)
+        ]
+        return read * rows
 
-    names = ("plain", "accumulate", "gated", "add", "accumulate_gated")
-    plain, accumulate, gated, add, accumulate_gated = (builder.function.append_basic_block(name) for name in names)
-    switch = builder.switch(op, plain)
-    for case, block in (
-        (ACCUMULATE, accumulate),
-        (GATE, gated),
-        (ADD, add),
-        (ADD_RELU, add),
-        (ACCUMULATE_GATE, accumulate_gated),
-    ):
-        switch.add_case(integer(case), block)
-
-    builder.position_at_end(plain)
-    lowest, added = floor(BIAS_RELU), read_bias(builder.icmp_signed("!=", op, integer(STORE)))
-    for row, c in cells:
-        value = v.maximum(builder.fadd(sums[row * vectors + c], added[c]), lowest)
-        v.store(value, target(row, c), masks[c])
-    builder.branch(done)
-
-    builder.position_at_end(accumulate)
-    for row, c in cells:
-        before = v.load(target(row, c), masks[c])
-        v.store(builder.fadd(before, sums[row * vectors + c]), target(row, c), masks[c])
-    builder.branch(done)
-
-    builder.position_at_end(add)
-    lowest, added, other = floor(ADD_RELU), read_bias(), read_gate()
-    for row, c in cells:
-        value = builder.fadd(builder.fadd(sums[row * vectors + c], added[c]), other(row, c))
-        v.store(v.maximum(value, lowest), target(row, c), masks[c])
-    builder.branch(done)
-
-    for block, adds in ((gated, False), (accumulate_gated, True)):
-        builder.position_at_end(block)
-        kept = read_gate()
-        for row, c in cells:
-            value = sums[row * vectors + c]
-            if adds:
-                value = builder.fadd(v.load(target(row, c), masks[c]), value)
-            value = builder.select(builder.fcmp_ordered(">", kept(row, c), v.zero), value, v.zero)
-            v.store(value, target(row, c), masks[c])
-        builder.branch(done)
+    emit_epilogue(v, op, sums, masks * rows, places(y, y_rows), lambda: places(gate, gate_rows), read_bias, done)
 
 
 def _generate(builder, arguments, itemsize):
@@ -310,7 +279,7 @@ def _generate(builder, arguments, itemsize):
         ahead = _emit_ahead(v, rows, vectors, results) if mode == PANEL else None
         asks = kind != NARROW and mode in (TABLE, STRIDED) and 2 * rows > MOST_ROWS[kind]  # the rest compiles faster
         sums = _emit_sums(v, rows, vectors, mode, operands, results if asks else (), ahead)
-        _emit_epilogue(v, rows, vectors, sums, results, done)
+        _emit_results(v, rows, vectors, sums, results, done)
     builder.position_at_end(done)
 
 
@@ -340,7 +309,7 @@ def _tile_8(which, a, ar, ao, ak, b, bo, bk, no, nk, y, yr, tail, bias, gate, gr
     _emit_8(which, (a, ar, ao, ak), (b, bo, bk), (no, nk), (y, yr, tail), (bias, gate, gr, op))
 
 
-@lru_cache
+@compiles
 def load(itemsize: int) -> None:
     """Compile the tile for an element size, or load it, and give it the name under which kernels call it.
 
@@ -367,20 +336,19 @@ def tile(like, which, a, b, count, y, epilogue):
     b_index = (b_outer[:, None] + inner * b[2]).ravel()[:, None] + columns
     sums = elements(a[0], a_index, like.dtype)[0] @ elements(b[0], b_index, like.dtype)[0]
     bias, gate, gate_rows, op = epilogue
-    if op == ACCUMULATE:
-        for start, of_row in zip(table(y[1], rows), sums, strict=True):  # row by row: they may overlap
-            before, store = elements(y[0], start + columns, like.dtype)
-            store(before + of_row)
-        return
-    before, store = elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)
-    if op == ACCUMULATE_GATE:
-        sums += before
-    if op in BIASED:
-        sums += elements(bias, columns, like.dtype)[0]
-    if op in WITH_GATE:
-        beside = elements(gate, table(gate_rows, rows)[:, None] + columns, like.dtype)[0]
-        sums = sums + beside if op in (ADD, ADD_RELU) else np.where(beside > 0, sums, 0)
-    store(np.maximum(sums, 0) if op in (BIAS_RELU, ADD_RELU) else sums)
+    starts, places = table(y[1], rows), table(gate_rows, rows if op in WITH_GATE else 0)
+    # row by row where rows may overlap
+    for part in range(rows) if op == ACCUMULATE else [slice(None)]:
+        before, store = elements(y[0], starts[part, ...][..., None] + columns, like.dtype)
+        store(
+            apply(
+                op,
+                sums[part],
+                lambda before=before: before,
+                lambda: elements(bias, columns, like.dtype)[0],
+                lambda: elements(gate, places[:, None] + columns, like.dtype)[0],
+            )
+        )
 
 
 def table(address, count):
@@ -399,8 +367,7 @@ def elements(address, index, dtype):
     return memory[index], store
 
 
-_external_4 = types.ExternalFunction("cnncli_tile_4", C_SIGNATURE)
-_external_8 = types.ExternalFunction("cnncli_tile_8", C_SIGNATURE)
+_external_4, _external_8 = (named(f"cnncli_tile_{itemsize}", 17) for itemsize in (4, 8))
 
 
 @overload(tile)

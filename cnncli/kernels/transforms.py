@@ -7,29 +7,20 @@ polynomials at 0, +-P, +-Q and infinity. The usual 1 and 2 lose digits: with 256
 square error is 3.1e-6 of the output's. With 5/8 and 3/2, whose transforms are as exact in binary and cost as many
 instructions, it is 1.4e-6; that of the direct sums is 0.8e-6.
 
-Each transform works on one vector of channels and takes raw addresses; steps are in elements. Beside each stands its
-definition in NumPy, which runs with NUMBA_DISABLE_JIT=1.
+Transforms take raw addresses, whose steps are in elements, and work on one vector of channels after the other. Beside
+each stands its definition in NumPy, which runs with NUMBA_DISABLE_JIT=1.
 """
 
 import numpy as np
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from cnncli.kernels.tile import (
-    ACCUMULATE,
-    ACCUMULATE_GATE,
-    ADD,
-    ADD_RELU,
-    BIAS_RELU,
-    BIASED,
-    GATE,
-    SINGLE,
-    WITH_GATE,
-    elements,
-    lanes,
-)
+from cnncli.kernels.epilogue import apply, emit_epilogue
+from cnncli.kernels.native import address_of, named
+from cnncli.kernels.tile import SINGLE, elements, lanes
 from cnncli.kernels.vectors import I1, REALS, Vectors, at, integer
 
 OUT, IN, TAPS = 4, 6, 3  # outputs, inputs and weights along each axis of a tile
@@ -186,32 +177,19 @@ def store_planes(v, square, to, plane, mask):
         v.store(square[i][j], at(v.builder, to, v.builder.mul(plane, integer(IN * i + j))), mask)
 
 
-def _emit_epilogue(v, values, y, gate, bias, mask, tail, op):
-    """Store the outputs; `y` and `gate` give the address of a place: one block an operation, as in the tile."""
-    builder, done = v.builder, v.builder.append_basic_block("done")
-    masks = [[mask(i, j) for j in range(OUT)] for i in range(OUT)]
-    cases = [(case, builder.append_basic_block(f"op_{case}")) for case in range(ACCUMULATE_GATE + 1)]
-    switch = builder.switch(op, done)
-    for case, block in cases:
-        switch.add_case(integer(case), block)
-        builder.position_at_end(block)
-        added = v.load(bias, tail) if case in BIASED else None
-        for i, j in np.ndindex(OUT, OUT):
-            value, here = values[i][j], y(i, j)
-            if case in BIASED:
-                value = builder.fadd(value, added)
-            if case in (ACCUMULATE, ACCUMULATE_GATE):
-                value = builder.fadd(v.load(here, masks[i][j]), value)
-            beside = v.load(gate(i, j), masks[i][j]) if case in WITH_GATE else None
-            if case in (ADD, ADD_RELU):
-                value = builder.fadd(value, beside)
-            if case in (GATE, ACCUMULATE_GATE):
-                value = builder.select(builder.fcmp_ordered(">", beside, v.zero), value, v.zero)
-            if case in (BIAS_RELU, ADD_RELU):
-                value = v.maximum(value, v.zero)
-            v.store(value, here, v.everything if masks[i][j] is None else masks[i][j])
-        builder.branch(done)
-    builder.position_at_end(done)
+def _emit_results(v, values, y, gate, bias, mask, tail, op):
+    """Store the outputs; `y` and `gate` give the address of a place."""
+    places, done = list(np.ndindex(OUT, OUT)), v.builder.append_basic_block("done")
+
+    def read_bias(asked):
+        return [v.load(bias, v.builder.select(asked, v.everything if tail is None else tail, v.nothing))] * len(places)
+
+    def where(address):
+        return lambda i: address(*places[i])
+
+    sums, masks = ([of(*place) for place in places] for of in (lambda i, j: values[i][j], mask))
+    emit_epilogue(v, op, sums, masks, where(y), lambda: where(gate), read_bias, done, apart=True)
+    v.builder.position_at_end(done)
 
 
 def _emit_output(v, of, y, gate, inside, epilogue):
@@ -228,55 +206,65 @@ def _emit_output(v, of, y, gate, inside, epilogue):
     ranges = (zero, rows), (zero, columns)
     with builder.if_else(builder.and_(all_lanes, is_whole(builder, OUT, *ranges))) as (whole, part):
         with whole:
-            _emit_epilogue(v, *results, lambda i, j: None, None, op)
+            _emit_results(v, *results, lambda i, j: None, None, op)
         with part:
             tail = v.below(count)
-            _emit_epilogue(v, *results, within(v, OUT, *ranges, tail), tail, op)
+            _emit_results(v, *results, within(v, OUT, *ranges, tail), tail, op)
 
 
-def compiled(emit, itemsize, pointers):
-    """`emit` as an intrinsic of tuples of integers; `pointers` tells which tuples begin with an address."""
+def intrinsic_of(emit, pointers):
+    """`emit` as an intrinsic of the bytes of an element, a literal, and of tuples of integers.
 
-    def codegen(context, builder, signature, arguments):
-        real = REALS[itemsize].as_pointer()
-        groups = [cgutils.unpack_tuple(builder, group) for group in arguments]
-        for group, pointer in zip(groups, pointers, strict=True):
-            if pointer:
-                group[0] = builder.inttoptr(group[0], real)
-        emit(Vectors(builder, lanes(SINGLE, itemsize), itemsize), *groups)
-        return context.get_dummy_value()
+    `pointers` tells which tuples begin with an address.
+    """
 
-    return codegen
+    def typed(context, itemsize, groups):
+        def codegen(context, builder, signature, arguments):
+            real = REALS[itemsize.literal_value].as_pointer()
+            of_groups = [cgutils.unpack_tuple(builder, group) for group in cgutils.unpack_tuple(builder, arguments[1])]
+            for group, pointer in zip(of_groups, pointers, strict=True):
+                if pointer:
+                    group[0] = builder.inttoptr(group[0], real)
+            emit(Vectors(builder, lanes(SINGLE, itemsize.literal_value), itemsize.literal_value), *of_groups)
+            return context.get_dummy_value()
 
+        return types.void(itemsize, groups), codegen
 
-@intrinsic
-def _input_4(context, to, of, rows, columns):
-    return types.void(to, of, rows, columns), compiled(_emit_input, 4, (True, True, False, False))
-
-
-@intrinsic
-def _input_8(context, to, of, rows, columns):
-    return types.void(to, of, rows, columns), compiled(_emit_input, 8, (True, True, False, False))
+    return intrinsic(prefer_literal=True)(typed)
 
 
-@intrinsic
-def _weights_4(context, to, of, count):
-    return types.void(to, of, count), compiled(_emit_weights, 4, (True, True, False))
+_input = intrinsic_of(_emit_input, (True, True, False, False))
+_weights = intrinsic_of(_emit_weights, (True, True, False))
+_output = intrinsic_of(_emit_output, (True, True, True, False, True))
 
 
-@intrinsic
-def _weights_8(context, to, of, count):
-    return types.void(to, of, count), compiled(_emit_weights, 8, (True, True, False))
+def _make_input(itemsize):
+    vector = lanes(SINGLE, itemsize)
+
+    def transform(to, plane, of, row_step, column_step, top, bottom, left, right, channels):
+        for c in range(0, itemsize * channels, itemsize * vector):
+            _input(itemsize, ((to + c, plane), (of + c, row_step, column_step), (top, bottom), (left, right)))
+
+    return transform
 
 
-@intrinsic
-def _output_4(context, of, y, gate, inside, epilogue):
-    return types.void(of, y, gate, inside, epilogue), compiled(_emit_output, 4, (True, True, True, False, True))
+def _make_output(itemsize):
+    vector = lanes(SINGLE, itemsize)
+
+    def transform(of, plane, y, y_row, y_column, gate, gate_row, gate_column, rows, columns, channels, bias, op):
+        for first in range(0, channels, vector):
+            c = itemsize * first
+            places = (of + c, plane), (y + c, y_row, y_column), (gate + c, gate_row, gate_column)
+            _output(itemsize, (*places, (rows, columns, channels - first), (bias + c, op)))
+
+    return transform
 
 
-@intrinsic
-def _output_8(context, of, y, gate, inside, epilogue):
-    return types.void(of, y, gate, inside, epilogue), compiled(_emit_output, 8, (True, True, True, False, True))
+def load(itemsize: int) -> None:
+    """As `tile.load`: within the kernels that call them these transforms took twice as long to compile."""
+    for name, make in (("input", _make_input), ("output", _make_output)):
+        if address := address_of(make, itemsize):
+            llvm.add_symbol(f"cnncli_{name}_{itemsize}", address)
 
 
 def offsets_of_square(address, row_step, column_step, rows, columns, channels):
@@ -285,13 +273,15 @@ def offsets_of_square(address, row_step, column_step, rows, columns, channels):
     return address, i * row_step + j * column_step + c
 
 
-def input_tile(like, to, of, rows, columns):
-    """The transform of 6x6 pixels of a vector of channels: to (address, step between planes) of (address, row step,
-    column step).
+def input_tile(like, to, of, rows, columns, channels):
+    """The transform of 6x6 pixels of as many vectors as hold the channels: to (address, step between planes) of
+    (address, row step, column step).
 
     Pixels outside `rows` and `columns`, (first, behind the last), are zero and not read.
     """
-    channels, square = lanes(SINGLE, like.itemsize), np.zeros((IN, IN, lanes(SINGLE, like.itemsize)), like.dtype)
+    vector = lanes(SINGLE, like.itemsize)
+    channels = -(-channels // vector) * vector
+    square = np.zeros((IN, IN, channels), like.dtype)
     if rows[0] < rows[1] and columns[0] < columns[1]:
         first = of[0] + like.itemsize * (rows[0] * of[1] + columns[0] * of[2])
         inside = offsets_of_square(first, of[1], of[2], rows[1] - rows[0], columns[1] - columns[0], channels)
@@ -315,34 +305,46 @@ def output_tile(like, of, y, gate, inside, epilogue):
     y and gate (address, row step, column step), inside (rows, columns, channels) that exist, epilogue (bias address,
     op): the operations are those of the register tile.
     """
-    rows, columns, channels = inside[0], inside[1], min(inside[2], lanes(SINGLE, like.itemsize))
-    (bias, op), dtype = epilogue, like.dtype
+    (rows, columns, channels), (bias, op), dtype = inside, epilogue, like.dtype
     planes = elements(*offsets_of_square(of[0], IN * of[1], of[1], IN, IN, channels), dtype)[0]
     values = np.einsum("ji,jkc,kl->ilc", A, planes, A)[:rows, :columns].astype(dtype)
     before, store = elements(*offsets_of_square(*y, rows, columns, channels), dtype)
-    if op in BIASED:
-        values += elements(bias, np.arange(channels), dtype)[0]
-    if op in (ACCUMULATE, ACCUMULATE_GATE):
-        values += before
-    if op in WITH_GATE:
-        beside = elements(*offsets_of_square(*gate, rows, columns, channels), dtype)[0]
-        values = values + beside if op in (ADD, ADD_RELU) else np.where(beside > 0, values, 0)
-    store(np.maximum(values, 0) if op in (BIAS_RELU, ADD_RELU) else values)
+
+    def of_bias():
+        return elements(bias, np.arange(channels), dtype)[0]
+
+    def of_gate():
+        return elements(*offsets_of_square(*gate, rows, columns, channels), dtype)[0]
+
+    store(apply(op, values, lambda: before, of_bias, of_gate))
 
 
-@overload(input_tile, inline="always")
-def _call_input(like, to, of, rows, columns):
-    emit = _input_4 if like.dtype == types.float32 else _input_8
-    return lambda like, to, of, rows, columns: emit(to, of, rows, columns)
+_inputs = {itemsize: named(f"cnncli_input_{itemsize}", 10) for itemsize in REALS}
+_outputs = {itemsize: named(f"cnncli_output_{itemsize}", 13) for itemsize in REALS}
+
+
+@overload(input_tile)
+def _call_input(like, to, of, rows, columns, channels):
+    transform = _inputs[like.dtype.bitwidth // 8]
+
+    def implementation(like, to, of, rows, columns, channels):
+        transform(to[0], to[1], of[0], of[1], of[2], rows[0], rows[1], columns[0], columns[1], channels)
+
+    return implementation
 
 
 @overload(weight_tile, inline="always")
 def _call_weights(like, to, of, count):
-    emit = _weights_4 if like.dtype == types.float32 else _weights_8
-    return lambda like, to, of, count: emit(to, of, count)
+    itemsize = like.dtype.bitwidth // 8
+    return lambda like, to, of, count: _weights(itemsize, (to, of, count))
 
 
-@overload(output_tile, inline="always")
+@overload(output_tile)
 def _call_output(like, of, y, gate, inside, epilogue):
-    emit = _output_4 if like.dtype == types.float32 else _output_8
-    return lambda like, of, y, gate, inside, epilogue: emit(of, y, gate, inside, epilogue)
+    transform = _outputs[like.dtype.bitwidth // 8]
+
+    def implementation(like, of, y, gate, inside, epilogue):
+        transform(of[0], of[1], y[0], y[1], y[2], gate[0], gate[1], gate[2], inside[0], inside[1], inside[2],
+                  epilogue[0], epilogue[1])  # fmt: skip
+
+    return implementation

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from cnncli.kernels import geometry, most_threads, strips, turn
+from cnncli.kernels import geometry, most_threads, strips, transforms, turn
 from cnncli.kernels.buffer import ALIGNMENT, Arena, Buffer
 from cnncli.kernels.geometry import Axis, check_bounds
 from cnncli.kernels.program import kernel
@@ -42,20 +42,19 @@ def transform_weights(first_part, last_part, u, w, parts, lanes, flip):
             )
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _inputs(v, x, first, many, tiles, rows, steps, sizes):
     """The transforms of `many` tiles of x from the `first` one, to the address v."""
-    c_in, v_plane, _, lanes = sizes
+    c_in, v_plane, _, _ = sizes
     size = x.itemsize
     for i in range(many):
         n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
         corner, top, bottom, left, right, _, _, _, _ = tiles[t]
         of, to = x.ctypes.data + size * (n * x.shape[1] + corner), v + size * rows[0, i]
-        for c in range(0, c_in, lanes):
-            input_tile(x, (to + size * c, v_plane), (of + size * c, steps[0], steps[1]), (top, bottom), (left, right))
+        input_tile(x, (to, v_plane), (of, steps[0], steps[1]), (top, bottom), (left, right), c_in)
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _products(m, v, u, plane, cuts, column, rows, sizes):
     """One plane of products, to the address m, for one strip of outputs; cuts: (first row, rows)."""
     c_in, v_plane, m_plane, _ = sizes
@@ -75,7 +74,7 @@ def _products(m, v, u, plane, cuts, column, rows, sizes):
             )
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, op):
     """The transforms of the products at the address m into `many` tiles of y from the `first` one."""
     _, _, m_plane, lanes = sizes
@@ -86,15 +85,14 @@ def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, o
         _, _, _, _, _, at_y, at_gate, high, wide = tiles[t]
         y_here = y.ctypes.data + size * (n * y.shape[1] + at_y + channel)
         gate_here = gate.ctypes.data + size * (n * gate.shape[1] + at_gate + channel)
-        for c in range(0, channels, lanes):
-            output_tile(
-                y,
-                (m + size * (rows[1, i] + c), m_plane),
-                (y_here + size * c, steps[2], steps[3]),
-                (gate_here + size * c, steps[4], steps[5]),
-                (high, wide, channels - c),
-                (bias.ctypes.data + size * (channel + c), op),
-            )
+        output_tile(
+            y,
+            (m + size * rows[1, i], m_plane),
+            (y_here, steps[2], steps[3]),
+            (gate_here, steps[4], steps[5]),
+            (high, wide, channels),
+            (bias.ctypes.data + size * channel, op),
+        )
 
 
 @kernel
@@ -229,6 +227,7 @@ class Winograd:
 
     def __init__(self, axes, c_in: int, c_out: int, y: Buffer, x: Buffer, gate: Buffer | None = None):
         load(y.array.itemsize)
+        transforms.load(y.array.itemsize)
         gate, itemsize = gate or y, y.array.itemsize
         self.arrays, self.c_in, self.c_out = (y.array, x.array, gate.array), c_in, c_out
         self.vector = vector = lanes(SINGLE, itemsize)

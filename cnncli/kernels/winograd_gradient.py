@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from cnncli.kernels import conv, geometry, most_threads, strips
+from cnncli.kernels import conv, geometry, most_threads, strips, transforms
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import check_bounds
 from cnncli.kernels.gradient_transforms import gradient_tile, sums_tile
@@ -28,7 +28,7 @@ CHUNK = 24  # tiles, at least: with 16, 1.2 of the time for (64 x 64, 8x8), else
 LEAST_CHANNELS, LEAST_TILES, LEAST_PIXELS = 16, 16, 10  # see `wins`; pixels of a tile's 16
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _transform(v, d, x, dy, first, many, tiles, block, steps, sizes):
     """The transforms of `many` tiles of x and of dy from the `first` one, to the addresses v and d."""
     c_in, inputs, c_out, outputs = block
@@ -38,14 +38,13 @@ def _transform(v, d, x, dy, first, many, tiles, block, steps, sizes):
         n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
         corner, top, bottom, left, right, at_y, _, high, wide = tiles[t]
         of, to = x.ctypes.data + size * (n * x.shape[1] + corner + c_in), v + size * i * v_row
-        for c in range(0, inputs, lanes):
-            input_tile(x, (to + size * c, v_plane), (of + size * c, steps[0], steps[1]), (top, bottom), (left, right))
+        input_tile(x, (to, v_plane), (of, steps[0], steps[1]), (top, bottom), (left, right), inputs)
         of, to = dy.ctypes.data + size * (n * dy.shape[1] + at_y + c_out), d + size * i * d_row
         for c in range(0, outputs, lanes):
             gradient_tile(x, (to + size * c, d_plane), (of + size * c, steps[2], steps[3]), (high, wide))
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _products(m, v, d, like, many, cuts, columns, rows, sizes, op):
     """The sums over `many` tiles of products of their transforms, to the address m."""
     v_plane, v_row, d_plane, d_row, m_plane, _ = sizes
@@ -177,6 +176,7 @@ def _odd(elements, vector):
 def plan(convolution, dw, x: Buffer, dy: Buffer, arena: Arena):
     """As `Convolution.plan_weight_gradient`."""
     load(dw.itemsize)
+    transforms.load(dw.itemsize)
     c_in, c_out, flat = convolution.c_in, convolution.c_out, dw.reshape(-1)
     check_bounds("dw", flat.size, c_in * c_out * TAPS * TAPS - 1)
     check_pixels("x", x, c_in)

@@ -1,7 +1,8 @@
-"""Compiling every kernel ahead of the first training run, into the cache."""
+"""Compiling kernels ahead of the first training run, into the cache: all, or those of one network."""
 
 import json
 import time
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from cnncli import spec
 from cnncli.datasets import Split
 from cnncli.datasets.batches import Feeder, Normalization
+from cnncli.kernels.ahead import compile_calls
+from cnncli.kernels.native import listing
 from cnncli.layers import LAYERS
 from cnncli.layers.losses import LOSSES, probabilities
 from cnncli.network import Network
@@ -29,24 +32,36 @@ ENDS = "flatten", "global_avg_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
 
 
-def warm() -> float:
-    """Run every kernel that training, evaluation and prediction use, in float32, and return the seconds that it took.
+def warm(report: Callable[[int, int], None] = lambda done, of: None) -> float:
+    """Compile every kernel that training, evaluation and prediction use, in float32, and return the seconds it took.
 
-    What is in the cache already is only loaded. The gradient check's kernels, in float64, are not among them.
+    What is in the cache already is only loaded. The gradient check's kernels, in float64, are not among them. `report`
+    and what is raised are those of `compile_calls`.
     """
     start = time.perf_counter()
-    for loss, end in product(LOSSES, ENDS):
-        network = Network(network_of_all(loss, end))
-        for dtype in (np.uint8, np.float32):
-            _step(network, np.zeros((IMAGES, 1, SIZE, SIZE, 1), dtype))
-        probabilities(loss, network.plan(IMAGES, training=False).output)
-        for kind in spec.OPTIMIZERS.values():
-            Optimizer(kind(), network.parameters, network.arena).update(0.1)
-    for name in OWN_TILES:
-        of = Network(spec.read(name))
-        for training in (True, False):
-            of.plan(IMAGES, training)
+    with listing() as calls:
+        for loss, end in product(LOSSES, ENDS):
+            network = Network(network_of_all(loss, end))
+            for dtype in (np.uint8, np.float32):
+                _step(network, np.zeros((IMAGES, 1, SIZE, SIZE, 1), dtype))
+            probabilities(loss, network.plan(IMAGES, training=False).output)
+            for kind in spec.OPTIMIZERS.values():
+                Optimizer(kind(), network.parameters, network.arena)
+        for name in OWN_TILES:
+            of = Network(spec.read(name))
+            for training in (True, False):
+                of.plan(IMAGES, training)
+    compile_calls(calls, report)
     return time.perf_counter() - start
+
+
+def warm_for(specification: spec.Specification, images: np.ndarray) -> None:
+    """Compile what training a network on batches like these `images` needs. Raises as `compile_calls` does."""
+    with listing() as calls:
+        network = Network(specification)
+        _step(network, images)
+        Optimizer(specification.train.optimizer, network.parameters, network.arena)
+    compile_calls(calls)
 
 
 def network_of_all(loss: str, end: str) -> spec.Specification:
@@ -68,11 +83,11 @@ def network_of_all(loss: str, end: str) -> spec.Specification:
 
 def _step(network: Network, images: np.ndarray) -> None:
     """A training step without the update, and a batch of an evaluation."""
-    split = Split(images, np.zeros(IMAGES, np.int64))
+    split = Split(images, np.zeros(len(images), np.int64))
     feeder = Feeder(split, Normalization.of(split, "mean_std"), network.arena.dtype)
     for training in (True, False):
-        plan = network.plan(IMAGES, training)
-        feeder.fill(plan, np.arange(IMAGES), 0)
+        plan = network.plan(len(images), training)
+        feeder.fill(plan, np.arange(len(images)), 0)
         plan.draw(0)
         plan.forward()
         if training:
