@@ -101,6 +101,11 @@ CONV = [
     conv(4, (7, 9), 6, 3, stride=[1, 2]),
     conv(4, (9, 7), 6, [2, 3], stride=[2, 1], padding="same"),
     conv(2, (10, 11), 4, 5, stride=[3, 2], padding=2),
+    # pixels and strips for panels of the input: rows left out, every width of a strip, strides, no border, groups
+    conv(16, (8, 7), 70, 3, padding="same"),
+    conv(20, (15, 16), 64, 3, images=3, stride=2, padding=1),
+    conv(37, (10, 10), 81, 1),
+    conv(32, (9, 8), 128, 3, padding="same", groups=2),
     # dilation
     conv(3, (9, 9), 4, 3, dilation=2),
     conv(16, (7, 8), 5, 3, dilation=[1, 2], padding="same"),

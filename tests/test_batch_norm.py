@@ -44,6 +44,16 @@ def test_a_large_mean_takes_no_digits_from_the_deviation(channels, axes, images,
     np.testing.assert_allclose(layer.values["running_var"], variance, rtol=1e-4)
 
 
+@pytest.mark.parametrize("place", [0, 8, 15])
+@pytest.mark.parametrize("value", [1e2, 1e4, 1e6])
+def test_one_row_far_from_the_others_takes_no_digits_from_the_deviation(place, value):
+    layer, x = bound(8, (16, 16), 16), numbers((16, 8, 16, 16), 0, 1)
+    x[place, :, place] = value
+    layer.set(x, plain(8))
+    wanted = naive.normalize(x, *naive.batch_statistics(x), np.ones(8), np.zeros(8), 1e-5)
+    np.testing.assert_allclose(layer.forward(), wanted, rtol=1e-6, atol=1e-6)
+
+
 def gradient(x, dy):
     return naive.normalize_gradients(dy, x, np.ones(x.shape[1]), 1e-5)
 

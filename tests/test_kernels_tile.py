@@ -13,6 +13,7 @@ from cnncli.kernels.tile import (
     BIAS_RELU,
     GATE,
     NARROW,
+    PANEL,
     SINGLE,
     STORE,
     STRIDED,
@@ -56,7 +57,7 @@ class Problem:
     def _rows(generator, rows, mode):
         if mode == STRIDED:
             return 3 + np.arange(rows) * int(generator.integers(1, 9))
-        run = max(1, mode)  # TABLE: runs of one
+        run = rows if mode == PANEL else max(1, mode)  # TABLE: runs of one
         return np.repeat(generator.integers(0, 60, rows // run), run) + np.arange(rows) % run
 
     @staticmethod

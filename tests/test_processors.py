@@ -35,9 +35,9 @@ def oracle_of(kind, count, test="TestOracle::test_float32", most=20_000):
 def winograd_of(count):
     """The names of the tests of the first `count` cases of Winograd's algorithm."""
     tests = [f"test_{what}[{dtype}-{{}}]" for what in ("forward", "data_gradient") for dtype in ("float32", "float64")]
-    return [
-        f"test_kernels_winograd.py::TestOracle::{name.format(c.id)}" for c in winograd.CASES[:count] for name in tests
-    ]
+    gradient = [f"test_kernels_winograd_gradient.py::test_oracle[{dtype}-{{}}]" for dtype in ("float32", "float64")]
+    names = [*(f"test_kernels_winograd.py::TestOracle::{test}" for test in tests), *gradient]
+    return [name.format(case.id) for case in winograd.CASES[:count] for name in names]
 
 
 def test_kernels_are_right_as_plain_python():

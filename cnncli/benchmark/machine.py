@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from cnncli.kernels import machine
 
 CPUS = Path("/sys/devices/system/cpu/cpu0/cache")
 LEAST_BYTES = 192 << 20
-REPEATS = 5
+REPEATS = 25
+TURNS = 500_000  # of the loop of multiply-adds
 
 
 def processor() -> str:
@@ -42,14 +44,16 @@ def measure() -> dict:
     }
 
 
-def peak_gflops(seconds: float = 0.03) -> float:
-    """GFLOP/s of fused multiply-adds in registers on all threads, the best of several runs of about `seconds`."""
+def peak_gflops() -> float:
+    """GFLOP/s of fused multiply-adds in registers on all threads, the best of several runs."""
+    call, operations = multiply_adds()
+    return operations / _best(call) / 1e9
+
+
+def multiply_adds() -> tuple[Callable[[], None], int]:
+    """A call of fused multiply-adds in registers on all threads, which takes some milliseconds, and its operations."""
     sums = np.zeros((kernels.threads(), machine.ACCUMULATORS * machine.LANES), np.float32)
-    turns = 10_000
-    once = _best(lambda: machine.multiply_adds(sums, turns, 0.5, 1.0))
-    turns = max(turns, int(turns * seconds / once))
-    once = _best(lambda: machine.multiply_adds(sums, turns, 0.5, 1.0))
-    return turns * len(sums) * machine.FLOPS_PER_TURN / once / 1e9
+    return lambda: machine.multiply_adds(sums, TURNS, 0.5, 1.0), TURNS * len(sums) * machine.FLOPS_PER_TURN
 
 
 def bandwidth() -> dict:

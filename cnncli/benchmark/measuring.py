@@ -16,6 +16,7 @@ from cnncli.benchmark.workers import Worker
 from cnncli.errors import CnncliError
 
 TASKS = ("train", "infer", "latency")
+PEAK = "peak"  # the task of multiply-adds in registers, beside single layers
 LAYER_S = 0.02  # a round of one part of a layer, where --seconds gives a network no less
 
 
@@ -150,24 +151,34 @@ def _peer(name, found, starts, times, batch) -> dict:
 def _layers(worker, known, limits, options) -> list[dict]:
     share = min(LAYER_S, options.seconds / options.rounds)
     tasks = [task for task in worker.tasks if SEPARATOR in task]
-    times = rounds.alternate([worker], tasks, options.rounds, share, options.tell)["cnncli"]
+    times = rounds.alternate([worker], [*tasks, PEAK], options.rounds, share, options.tell)["cnncli"]
+    peaks = gflops(known["peak_operations"], times[PEAK])
     rows = []
     for row in known["layers"]:
         parts = {task.partition(SEPARATOR)[2]: task for task in tasks if task.partition(SEPARATOR)[0] == row["layer"]}
         if parts:
             rows.append({**row, "least_ms": least_ms(row, limits)})
             for part, task in parts.items():
-                rows[-1][part.replace(" ", "_")] = speed(times[task], row, part, limits)
+                rows[-1][part.replace(" ", "_")] = speed(times[task], row, part, peaks)
     return rows
 
 
-def speed(times: list[float], row: dict, part: str, limits: dict) -> dict:
-    """Milliseconds of a part and, where it has the layer's operations, GFLOP/s and the share of the peak."""
+def speed(times: list[float], row: dict, part: str, peaks: list[float]) -> dict:
+    """Milliseconds of a part and, where it has the layer's operations, GFLOP/s and the share of the peak.
+
+    The share is the median over the rounds, each compared with the peak of the same round.
+    """
     found = rounds.timing(times)
     if row["operations"] and part in PARTS:
+        shares = [ours / peak for ours, peak in zip(gflops(row["operations"], times), peaks, strict=True)]
         found["gflops"] = round(row["operations"] / found["ms"] / 1e6, 1)
-        found["of_peak"] = round(found["gflops"] / limits["peak_gflops"], 3)
+        found["of_peak"] = round(rounds.middle(shares)["median"], 3)
     return found
+
+
+def gflops(operations: int, times: list[float]) -> list[float]:
+    """GFLOP/s of each round, from milliseconds."""
+    return [operations / ms / 1e6 for ms in times]
 
 
 def least_ms(row: dict, limits: dict) -> float:

@@ -1,7 +1,7 @@
 """Measurements of single convolutions: a suite of them, and one by several algorithms."""
 
 from cnncli.benchmark import algorithms, convolutions, programs, rounds
-from cnncli.benchmark.measuring import Options, contestants, least_ms, machine, speed
+from cnncli.benchmark.measuring import PEAK, Options, contestants, gflops, least_ms, machine, speed
 from cnncli.benchmark.peers.serving import PARTS
 from cnncli.benchmark.suites import Item
 
@@ -12,15 +12,15 @@ def suite(name: str, items: list[Item], threads: int, options: Options) -> dict:
     share = options.seconds / options.rounds / len(PARTS)
     with contestants(options, threads) as found:
         for item in items:
-            for worker in found:
-                worker.make("convolution", **_item_request(worker, item, threads))
+            known = [worker.make("convolution", **_item_request(worker, item, threads)) for worker in found]
             tasks = [part for part in PARTS if not (item.first and part == "data gradient")]
 
             def tell(text, item=item):
                 options.tell(f"{item.name}, {text}")
 
-            times = rounds.alternate(found, tasks, options.rounds, share, tell)
-            rows.append(_item_row(item, tasks, times, found, limits, options))
+            times = rounds.alternate(found, [*tasks, PEAK], options.rounds, share, tell)
+            peaks = gflops(known[0]["peak_operations"], times["cnncli"][PEAK])
+            rows.append(_item_row(item, tasks, times, found, limits, peaks, options))
         versions = {peer: next(w.version for w in found[1:] if w.name == peer) for peer in options.peers}
     return {
         "suite": name,
@@ -41,7 +41,7 @@ def _item_request(worker, item, threads):
     return {"threads": threads, "batch": item.batch, "layer": layer}
 
 
-def _item_row(item, tasks, times, found, limits, options) -> dict:
+def _item_row(item, tasks, times, found, limits, peaks, options) -> dict:
     row = {
         "name": item.name,
         "operations": convolutions.operations(item.layer, item.shape, item.batch),
@@ -50,7 +50,7 @@ def _item_row(item, tasks, times, found, limits, options) -> dict:
     row["least_ms"] = least_ms(row, limits)
     for part in tasks:
         key = part.replace(" ", "_")
-        row[key] = speed(times["cnncli"][part], row, part, limits)
+        row[key] = speed(times["cnncli"][part], row, part, peaks)
         for peer in options.peers:
             modes = [worker for worker in found[1:] if worker.name == peer]
             row[key].setdefault("peers", {})[peer] = rounds.compared(times, modes, part)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -51,17 +52,25 @@ def info(as_json):
 @command.command("warm")
 @options.as_json
 def warm(as_json):
-    """Compile every kernel now, so that the first training run need not.
+    """Compile every kernel now, on every core, so that the first training run need not.
 
     \b
     Examples:
       cnncli cache warm
       CNNCLI_CACHE=/opt/kernels cnncli cache warm
     """
+    from tqdm import tqdm
+
     from cnncli.training.warming import warm
 
     click.echo("compiling the kernels...", err=True)
-    seconds = warm()
+    with tqdm(unit="kernel", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def report(done, of):
+            bar.total = of
+            bar.update(done - bar.n)
+
+        seconds = warm(report)
     result = {**_measure(), "seconds": round(seconds, 3)}
     if as_json:
         options.print_json(result)

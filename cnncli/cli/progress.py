@@ -15,6 +15,10 @@ class Progress(Listener):
     def __init__(self, quiet: bool, verbose: bool):
         self.quiet, self.verbose, self.bar = quiet, verbose, None
 
+    def compiling(self):
+        if not self.quiet:
+            click.echo("compiling kernels, once for this machine and version: some 10 seconds", err=True)
+
     def started(self, run):
         self.epochs, self.steps_per_epoch, self.done = run.options.epochs, run.steps_per_epoch, run.progress.step
         if self.quiet:
@@ -24,8 +28,6 @@ class Progress(Listener):
         click.echo(f"{network.specification.name}: {count}, into {run.folder}", err=True)
         if kernels.CACHE_PROBLEM:
             click.echo(f"kernels are compiled anew in each run: {kernels.CACHE_PROBLEM}", err=True)
-        elif not kernels.cached():
-            click.echo("compiling kernels, once for this machine and version: some 15 seconds", err=True)
         if self.done:
             click.echo(f"going on after step {self.done} of {run.total}", err=True)
         if self.verbose:

@@ -7,7 +7,7 @@ from cnncli.kernels.elementwise import mix
 from cnncli.kernels.program import kernel
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _motion(key, sample, shift, flip, height):
     """(rows down, columns right, whether mirrored) of a sample: decided by (key, sample) alone."""
     drawn = mix(key, np.uint64(sample))

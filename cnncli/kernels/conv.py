@@ -7,6 +7,8 @@ output channels what `strips.columns` says, `blocks` for each block of rows (fir
 from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import ACCUMULATE, STORE, tile, variant
 
+SLICE = 1024  # elements of a task that adds chunks
+
 
 @kernel
 def convolve(
@@ -97,6 +99,10 @@ def add_chunks(first_task, last_task, total, partial, slice_size):
             more = partial[s, first:last]
             for i in range(last - first):
                 own[i] += more[i]
+
+
+def plan_add_chunks(total, partial):
+    return add_chunks.step(-(-total.size // SLICE), total, partial, SLICE)
 
 
 @kernel

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from cnncli.kernels import conv, geometry, most_threads, strips, turn, winograd
+from cnncli.kernels import conv, geometry, most_threads, panels, strips, turn, winograd, winograd_gradient
 from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
 from cnncli.kernels.tile import (
@@ -30,7 +30,6 @@ from cnncli.kernels.tile import (
 
 __all__ = ["ACCUMULATE", "ACCUMULATE_GATE", "ADD", "ADD_RELU", "BIAS", "BIAS_RELU", "GATE", "STORE", "Convolution"]
 
-SLICE = 1024  # elements of a task that adds chunks
 FEW_ROWS = 14  # rows of the weight gradient's tile: with fewer in a row of the kernel, rows of the kernel are joined
 
 
@@ -75,9 +74,12 @@ class Convolution:
 
     def by_winograd(self, images: int, training: bool) -> bool:
         """Whether forward pass and data gradient of so many images go by Winograd's algorithm."""
+        return self._by_winograd(winograd.wins, images, training)
+
+    def _by_winograd(self, wins, *how) -> bool:
         if self.algorithm != "auto":
             return self.algorithm == "winograd"
-        return winograd.wins(self.axes, self.c_in, self.c_out, self.groups, images, training)
+        return wins(self.axes, self.c_in, self.c_out, self.groups, *how)
 
     @property
     def multiply_adds(self) -> int:
@@ -189,6 +191,8 @@ class Convolution:
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
         """dw = sum over images and pixels of x by dy: the steps."""
+        if self._by_winograd(winograd_gradient.wins, len(x.array)):
+            return winograd_gradient.plan(self, dw, x, dy, arena)
         load(dw.itemsize)
         c_in, c_out = self.weight_shape[4:]
         images, strides = x.array.shape[0], self._weight_strides(c_in)
@@ -206,7 +210,6 @@ class Convolution:
                 first_row, first_tap = first_row + phases[-1][1], first_tap + phases[-1][3]
         rows, taps = np.ascontiguousarray(np.concatenate(rows, 1)), np.ascontiguousarray(np.concatenate(taps, 1))
         columns = strips.columns(c_out, self.groups, c_in, self._window, dw.itemsize)
-        blocks = geometry.blocks(phases, rows, columns, of_window=True)
         x_step, y_step, width = self.axes[2].stride * x.channels, dy.channels, self.axes[2].out
         for row, count, tap, n_taps in phases:
             read = rows[0, row : row + count], taps[0, tap : tap + n_taps], (width - 1) * x_step, columns[:, 3]
@@ -216,20 +219,8 @@ class Convolution:
         last = columns[:, 4] + geometry.reach(columns, dw.itemsize)
         for i, of_width in enumerate(rows[1:]):
             check_bounds("dw", dw.size, of_width, last[columns[:, 6] == i])
-        most_taps = max(n_taps for _, _, _, n_taps in phases)
-        chunks, groups, spans = geometry.gradient_cuts(
-            x.array.nbytes + dy.array.nbytes, dw.nbytes, most_taps, width, len(blocks) * len(columns)
-        )
-        partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
-        flat = dw.reshape(-1)
-
-        arrays, tables, steps = (partial, x.array, dy.array), (rows, taps, blocks, columns), (x_step, y_step, width)
-        work = sum(count * n_taps for _, count, _, n_taps in phases) * width * self.c_out
-        gradient = conv.weight_gradient.step(
-            chunks * groups, *arrays, *tables, *steps, groups, spans, multiply_adds=work
-        )
-        add = conv.add_chunks.step(-(-flat.size // SLICE), flat, partial, SLICE)
-        return [gradient] if chunks == 1 else [gradient, add]
+        tables, steps = (rows, taps, phases, columns), (x_step, y_step, width)
+        return _plan_sums(dw.reshape(-1), x.array, dy.array, tables, steps, c_out, arena)
 
 
 def plan_bias_gradient(db, dy: Buffer, arena: Arena):
@@ -312,6 +303,28 @@ def _check(y, x, w, bias, gate, rows, taps, phases, columns, inner, op):
             for i, of_width in enumerate(by[1:]):
                 of = columns[:, 6] == i
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
+
+
+def _plan_sums(dw, x, dy, tables, steps, outputs, arena):
+    """The steps of the weight gradient; steps: between pixels in x and in dy, pixels of a row. `outputs` of a group."""
+    rows, taps, phases, columns = tables
+    _, y_step, width = steps
+    most_taps = max(n_taps for _, _, _, n_taps in phases)
+    blocks = panels.blocks(phases, rows, taps, width * y_step) if panels.worth(outputs, most_taps * width) else None
+    packed = blocks is not None
+    if not packed:
+        blocks = geometry.blocks(phases, rows, columns, of_window=True)
+    work = len(blocks) * len(columns)
+    weights = dw.nbytes * (panels.DEARER if packed else 1)
+    cuts = chunks, groups, spans = geometry.gradient_cuts(x.nbytes + dy.nbytes, weights, most_taps, width, work)
+    multiply_adds = sum(count * n_taps for _, count, _, n_taps in phases) * width * y_step
+    if packed:
+        partial, gradient = panels.plan(dw, x, dy, (rows, taps, blocks, columns), steps, cuts, multiply_adds, arena)
+    else:
+        partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
+        given = partial, x, dy, rows, taps, blocks, columns, *steps, groups, spans
+        gradient = conv.weight_gradient.step(chunks * groups, *given, multiply_adds=multiply_adds)
+    return [gradient] if chunks == 1 else [gradient, conv.plan_add_chunks(dw, partial)]
 
 
 def _window_groups(axes, border):

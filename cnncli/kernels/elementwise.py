@@ -18,7 +18,7 @@ SQRT_HALF = math.sqrt(0.5)
 INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def row_of(array, n, start, length):
     """A row as a slice: an index that begins at 0 is seen not to be negative, and the loop is vectorised."""
     return array[n, start : start + length]
@@ -85,7 +85,7 @@ def activate_gradient(first, last, dx, dy, saved, rows, length, kind, alpha):
                     to[i] = of[i] * (real(1) - kept[i] * kept[i])
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def mix(a, b):
     """A well-mixed 64-bit word from two: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
     z = a + b * np.uint64(0x9E3779B97F4A7C15)

@@ -56,7 +56,7 @@ def softmax_cross_entropy(first, last, losses, dlogits, logits, labels, places, 
             dlogits[n, place + c] = (math.exp(logits[n, of + c] - top - log_total) * whole - target) * share
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _error(kind, output, target):
     """(error, slope) of one element, float64."""
     if kind == SQUARED:

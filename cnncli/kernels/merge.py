@@ -12,7 +12,7 @@ from cnncli.kernels.program import Step, kernel
 CHUNK = 4096  # elements of a sum that are a task
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _settled(before, share, x, adds, gated, zero):
     """What a gradient becomes by a share of it."""
     total = before + share if adds else share

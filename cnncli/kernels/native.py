@@ -3,9 +3,13 @@
 A C function here takes addresses and counts, all int64, and returns nothing. Its variants (so many channels, with or
 without pooling) are compiled when a plan first asks for one, each in a tenth of a second, and cached: a kernel takes
 the address as an argument, so that it compiles once whatever the variants.
+
+What is compiled can also be listed first, and compiled elsewhere: see `ahead`.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import lru_cache, wraps
 
 from llvmlite import ir
 from numba import cfunc, config, types
@@ -14,8 +18,35 @@ from numba.extending import intrinsic
 
 from cnncli.kernels.vectors import I64
 
+_listed: list | None = None
 
-@lru_cache
+
+@contextmanager
+def listing():
+    """Inside, what would be compiled is only listed, as calls (function, arguments): programs made here do nothing."""
+    global _listed
+    outer, _listed = _listed, []
+    try:
+        yield _listed
+    finally:
+        _listed = outer
+
+
+def compiles(make: Callable) -> Callable:
+    """`make`, which compiles or loads and returns an address, called once for its arguments; 0 inside `listing`."""
+    cached = lru_cache(maxsize=None)(make)
+
+    @wraps(make)
+    def once(*arguments):
+        if _listed is None:
+            return cached(*arguments)
+        _listed.append((once, arguments))
+        return 0
+
+    return once
+
+
+@compiles
 def address_of(make, *variant) -> int:
     """The address of the C function `make(*variant)`, compiled or loaded; 0 where nothing is compiled.
 
@@ -24,6 +55,8 @@ def address_of(make, *variant) -> int:
     if config.DISABLE_JIT:
         return 0
     function = make(*variant)
+    # an index of its own in the cache: numba's is not safe where two processes add to it
+    function.__qualname__ = ".".join(map(str, (make.__qualname__, *variant)))
     signature = types.void(*[types.intp] * function.__code__.co_argcount)
     with event.trigger_event("numba:compile"):  # a cfunc does not tell of it by itself
         compiled = cfunc(signature, cache=True, error_model="numpy")(function)
@@ -31,6 +64,13 @@ def address_of(make, *variant) -> int:
     return compiled.address
 
 
+def named(name: str, parameters: int):
+    """The C function that `llvmlite.binding.add_symbol` will give a name, for kernels to call by it."""
+    NAMES.append(name)
+    return types.ExternalFunction(name, types.void(*[types.intp] * parameters))
+
+
+NAMES: list[str] = []
 _kept: list = []  # the code lives as long as what compiled it
 
 

@@ -23,7 +23,7 @@ SLOTS = {
 }
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _sgd(w, dw, velocity, lr, momentum, of_g, of_v, l2, direct):
     for i in range(w.shape[0]):
         g = dw[i] + l2 * w[i]
@@ -49,7 +49,7 @@ def sgd(first, last, w, dw, velocity, rates, momentum, nesterov, decay, decouple
             _sgd(w[a:b], dw[a:b], velocity[a:b], rate, keep, of_g, of_v, own_l2, own_direct)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _adam(w, dw, mean, square, lr, beta1, beta2, eps, correction1, correction2, l2, direct):
     one = w.dtype.type(1)
     for i in range(w.shape[0]):
@@ -75,7 +75,7 @@ def adam(first, last, w, dw, mean, square, rates, beta1, beta2, eps, decay, deco
             _adam(*arrays, rate, keep1, keep2, small, correction1, correction2, own_l2, own_direct)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _rmsprop(w, dw, velocity, square, lr, alpha, momentum, eps, l2):
     one = w.dtype.type(1)
     for i in range(w.shape[0]):

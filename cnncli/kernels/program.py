@@ -11,7 +11,7 @@ With NUMBA_DISABLE_JIT=1 a step calls the Python function with its arguments.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from pkgutil import resolve_name
 from types import FunctionType
 
 import numpy as np
@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
-from cnncli.kernels.native import call
+from cnncli.kernels.native import call, compiles
 from cnncli.kernels.vectors import I64, at, integer
 
 WORTH = 6000  # nanoseconds of work that are worth waking threads for: a parallel region costs 2000 to 3000
@@ -141,7 +141,14 @@ class Kernel:
         nanoseconds = multiply_adds / MULTIPLY_ADDS if multiply_adds else elements / ELEMENTS
         return Step(self, tasks, arguments, tasks > 1 and nanoseconds > WORTH)
 
-    @lru_cache  # noqa: B019 - kernels live as long as the process
+    def __str__(self) -> str:
+        return f"{self.function.__module__}:{self.function.__qualname__}"
+
+    def __reduce__(self):
+        # pickled by its name
+        return resolve_name, (str(self),)
+
+    @compiles
     def address(self, layout: str) -> int:
         """The C function for arguments of a layout, compiled or loaded."""
         jitted = njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -182,7 +189,8 @@ class Program:
             words = [number for argument in step.arguments for number in _numbers(argument)]
             self._descriptors.append(np.array(words, np.int64))
             address = step.kernel.address(" ".join(_word(argument) for argument in step.arguments))
-            rows.append((address, self._descriptors[-1].ctypes.data, step.tasks, step.parallel))
+            if address:  # else it is only listed
+                rows.append((address, self._descriptors[-1].ctypes.data, step.tasks, step.parallel))
         self._table = np.array(rows, np.int64).reshape(-1, 4)
 
     def __call__(self) -> None:

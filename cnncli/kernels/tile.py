@@ -15,7 +15,6 @@ NUMBA_DISABLE_JIT=1 `tile` is its definition in NumPy.
 """
 
 import ctypes
-from functools import lru_cache
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -24,12 +23,23 @@ from numba import cfunc, config, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic, overload, register_jitable
 
+from cnncli.kernels.epilogue import (  # noqa: F401 - the tile's operations, for its callers
+    ACCUMULATE,
+    ACCUMULATE_GATE,
+    ADD,
+    ADD_RELU,
+    BIAS,
+    BIAS_RELU,
+    BIASED,
+    GATE,
+    STORE,
+    WITH_GATE,
+    apply,
+    emit_epilogue,
+)
+from cnncli.kernels.native import compiles, named
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
-# What happens to the sums. `gate` is a second array, read at rows of its own: GATE stores the sums where it is
-# positive, else 0; ADD adds it (a residual connection); ACCUMULATE_GATE adds to y first and then gates.
-STORE, ACCUMULATE, BIAS, BIAS_RELU, GATE, ADD, ADD_RELU, ACCUMULATE_GATE = range(8)
-BIASED, WITH_GATE = (BIAS, BIAS_RELU, ADD, ADD_RELU), (GATE, ADD, ADD_RELU, ACCUMULATE_GATE)  # what reads bias, gate
 NARROW, SINGLE, WIDE = range(3)  # half a register of columns, one register, two
 
 # Rows that the registers hold. 28 accumulators, 2 weights and 1 input fill 31 of 32 registers; with 16, 12 + 2 + 1.
@@ -43,10 +53,15 @@ ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28)
 # and reloads most of them from the stack. It matters most to narrow tiles, which are bound by their loads (LeNet's
 # first convolution: forward 1.7 times faster, weight gradient 1.6). On Sapphire Rapids, against tables throughout:
 # 16 to 16 channels of 32x32 forward 1.09, data gradient 1.06, weight gradient 1.18; two vectors 1.00-1.09.
-TABLE, STRIDED = 0, 1
+# PANEL rows are consecutive too; before the sums their rows of y are fetched, and with each k the memory at the address
+# `gate` + k * `gate_rows` elements, what will be read soon: there is no gate.
+TABLE, STRIDED, PANEL = 0, 1, 99
 RUN_ROWS = {3: (9, 18, 27), 5: (25,), 7: (21, 28)} if HOST.registers == 32 else {}
 # Rows of a block that is one run, by the widest kind of a layer: a window's elements have one address register.
 LONG_RUNS = {SINGLE: 28, WIDE: 14} if HOST.registers == 32 else {SINGLE: 12, WIDE: 6}
+
+
+LINE = 64  # bytes of a line of the caches, almost everywhere
 
 
 def lanes(kind: int, itemsize: int) -> int:
@@ -66,6 +81,7 @@ VARIANTS = [
     *((kind, STRIDED, rows) for kind in (NARROW, SINGLE) for rows in ROWS if rows <= MOST_ROWS[kind]),
     *((NARROW, run, rows) for run, many in RUN_ROWS.items() for rows in many),
     *((kind, rows, rows) for widest, rows in LONG_RUNS.items() for kind in KINDS if kind <= widest),
+    *((kind, PANEL, MOST_ROWS[WIDE]) for kind in KINDS),
 ]
 
 
@@ -105,8 +121,48 @@ def _row_places(v, table, rows, mode):
     return first, lambda pointer, row: at(builder, pointer, offsets[row])
 
 
-def _emit_sums(v, rows, vectors, mode, arguments):
-    """The two loops. Returns the rows * vectors sums, row by row."""
+def _ask(v, first, last, vectors, address, table, write):
+    """Prefetch rows `first` to before `last` of an array, which are written or read after the sums."""
+    builder = v.builder
+    before, loop, end = builder.block, *(builder.function.append_basic_block(name) for name in ("ask", "asked"))
+    builder.cbranch(builder.icmp_signed("<", first, last), loop, end)
+    builder.position_at_end(loop)
+    (row,) = phis(I64, [first], before, builder)
+    start = builder.load(at(builder, table, row))
+    for c in range(0, vectors, max(1, LINE // (v.lanes * v.itemsize))):
+        v.prefetch(at(builder, address, builder.add(start, integer(c * v.lanes))), write=write)
+    following = builder.add(row, integer(1))
+    row.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, last), loop, end)
+    builder.position_at_end(end)
+
+
+def _emit_asking(v, rows, vectors, o, outer, results):
+    """In turn o of the outer loop, ask for its share of the cache lines of the results.
+
+    A store waits until its line is in the cache, and a tile writes two lines of each pixel, which is no plain stream.
+    Spread over the turns, for it is slower to ask for all at once (they may fill the core's queue of misses). One
+    thread on Sapphire Rapids, against none and (all at once): 3x224>64 7/2 1.35 times as fast (1.24), 64x56>256 1
+    1.83 (1.77); with an addition, asking for that as well and (not): 64x56>64 3 1.11 (1.07), 256x14>1024 1 1.36 (1.31).
+    """
+    builder = v.builder
+    y, y_rows, _, _, gate, gate_rows, op = results
+    share = builder.udiv(builder.add(outer, integer(rows - 1)), outer)
+    # what accumulates is by spans or taps, and was written lately (LeNet's second data gradient took 4 % longer)
+    share = builder.select(builder.icmp_signed("==", op, integer(ACCUMULATE)), integer(0), share)
+    first = builder.mul(o, share)
+    last = builder.add(first, share)
+    last = builder.select(builder.icmp_signed("<", last, integer(rows)), last, integer(rows))
+    _ask(v, first, last, vectors, y, y_rows, write=True)
+    with builder.if_then(builder.icmp_signed(">=", op, integer(min(WITH_GATE)))):
+        _ask(v, first, last, vectors, gate, gate_rows, write=False)
+
+
+def _emit_sums(v, rows, vectors, mode, arguments, results=(), ahead=None):
+    """The two loops. Returns the rows * vectors sums, row by row.
+
+    Asks for the lines of `results`, if any, and for those at `ahead`, (an address, its step with k).
+    """
     builder = v.builder
     a, a_rows, a_outer, a_step, b, b_outer, b_step, outer, inner = arguments
     function, entry = builder.function, builder.block
@@ -122,12 +178,17 @@ def _emit_sums(v, rows, vectors, mode, arguments):
     outer_sums = phis(v.type, zeros, entry, builder)
     a_start = at(builder, a, builder.load(at(builder, a_outer, o)))
     b_start = at(builder, b, builder.load(at(builder, b_outer, o)))
+    if results:
+        _emit_asking(v, rows, vectors, o, outer, results)
+    asked = builder.block
     builder.branch(inner_block)
 
     builder.position_at_end(inner_block)
-    (k,) = phis(I64, [integer(0)], outer_block, builder)
-    a_here, b_here = phis(a.type, [a_start, b_start], outer_block, builder)
-    inner_sums = phis(v.type, outer_sums, outer_block, builder)
+    (k,) = phis(I64, [integer(0)], asked, builder)
+    a_here, b_here = phis(a.type, [a_start, b_start], asked, builder)
+    inner_sums = phis(v.type, outer_sums, asked, builder)
+    if ahead:
+        v.prefetch(at(builder, ahead[0], builder.mul(ahead[1], k)), v.SECOND)
     weights = [v.load(at(builder, b_here, integer(c * v.lanes))) for c in range(vectors)]
     sums = []
     for row in range(rows):
@@ -155,71 +216,41 @@ def _emit_sums(v, rows, vectors, mode, arguments):
     return totals
 
 
-def _emit_epilogue(v, rows, vectors, sums, arguments, done):
-    """Store the sums, one block for each operation: a branch is cheaper than masked loads that are not needed."""
+def _emit_ahead(v, rows, vectors, results):
+    """Fetch the rows of y. Returns the address of what else is to be fetched, and its step with k."""
+    builder = v.builder
+    y, y_rows, _, _, ahead, step, _ = results
+    for row in range(rows):
+        start = at(builder, y, builder.load(at(builder, y_rows, integer(row))))
+        for c in range(vectors):
+            v.prefetch(at(builder, start, integer(c * v.lanes)), v.NEAREST, write=True)
+    return ahead, builder.ptrtoint(step, I64)
+
+
+def _emit_results(v, rows, vectors, sums, arguments, done):
+    """Store the sums."""
     builder = v.builder
     y, y_rows, tail, bias, gate, gate_rows, op = arguments
     masks = [v.everything] * (vectors - 1) + [v.below(tail)]
-    cells = [(row, c) for row in range(rows) for c in range(vectors)]
-    starts = [builder.load(at(builder, y_rows, integer(row))) for row in range(rows)]
 
-    def target(row, c):
-        return at(builder, y, builder.add(starts[row], integer(c * v.lanes)))
+    def places(address, starts):
+        """A call that gives the address of the i-th sum's place, rows beginning at the offsets `starts`."""
+        offsets = [builder.load(at(builder, starts, integer(row))) for row in range(rows)]
 
-    def floor(relu):
-        return builder.select(builder.icmp_signed("==", op, integer(relu)), v.zero, v.constant(float("-inf")))
+        def place(i):
+            row, c = divmod(i, vectors)
+            return at(builder, address, builder.add(offsets[row], integer(c * v.lanes)))
 
-    def read_bias(asked=None):
-        chosen = masks if asked is None else [builder.select(asked, mask, v.nothing) for mask in masks]
-        return [v.load(at(builder, bias, integer(c * v.lanes)), chosen[c]) for c in range(vectors)]
+        return place
 
-    def read_gate():
-        """A call that gives the gate's vector of a cell."""
-        gates = [builder.load(at(builder, gate_rows, integer(row))) for row in range(rows)]
-        return lambda row, c: v.load(at(builder, gate, builder.add(gates[row], integer(c * v.lanes))), masks[c])
+    def read_bias(asked):
+        read = [
+            v.load(at(builder, bias, integer(c * v.lanes)), builder.select(asked, masks[c], v.nothing))
+            for c in range(vectors)
+        ]
+        return read * rows
 
-    names = ("plain", "accumulate", "gated", "add", "accumulate_gated")
-    plain, accumulate, gated, add, accumulate_gated = (builder.function.append_basic_block(name) for name in names)
-    switch = builder.switch(op, plain)
-    for case, block in (
-        (ACCUMULATE, accumulate),
-        (GATE, gated),
-        (ADD, add),
-        (ADD_RELU, add),
-        (ACCUMULATE_GATE, accumulate_gated),
-    ):
-        switch.add_case(integer(case), block)
-
-    builder.position_at_end(plain)
-    lowest, added = floor(BIAS_RELU), read_bias(builder.icmp_signed("!=", op, integer(STORE)))
-    for row, c in cells:
-        value = v.maximum(builder.fadd(sums[row * vectors + c], added[c]), lowest)
-        v.store(value, target(row, c), masks[c])
-    builder.branch(done)
-
-    builder.position_at_end(accumulate)
-    for row, c in cells:
-        before = v.load(target(row, c), masks[c])
-        v.store(builder.fadd(before, sums[row * vectors + c]), target(row, c), masks[c])
-    builder.branch(done)
-
-    builder.position_at_end(add)
-    lowest, added, other = floor(ADD_RELU), read_bias(), read_gate()
-    for row, c in cells:
-        value = builder.fadd(builder.fadd(sums[row * vectors + c], added[c]), other(row, c))
-        v.store(v.maximum(value, lowest), target(row, c), masks[c])
-    builder.branch(done)
-
-    for block, adds in ((gated, False), (accumulate_gated, True)):
-        builder.position_at_end(block)
-        kept = read_gate()
-        for row, c in cells:
-            value = sums[row * vectors + c]
-            if adds:
-                value = builder.fadd(v.load(target(row, c), masks[c]), value)
-            value = builder.select(builder.fcmp_ordered(">", kept(row, c), v.zero), value, v.zero)
-            v.store(value, target(row, c), masks[c])
-        builder.branch(done)
+    emit_epilogue(v, op, sums, masks * rows, places(y, y_rows), lambda: places(gate, gate_rows), read_bias, done)
 
 
 def _generate(builder, arguments, itemsize):
@@ -245,8 +276,10 @@ def _generate(builder, arguments, itemsize):
         builder.position_at_end(block)
         vectors = 2 if kind == WIDE else 1
         v = Vectors(builder, lanes(kind, itemsize), itemsize)
-        sums = _emit_sums(v, rows, vectors, mode, operands)
-        _emit_epilogue(v, rows, vectors, sums, results, done)
+        ahead = _emit_ahead(v, rows, vectors, results) if mode == PANEL else None
+        asks = kind != NARROW and mode in (TABLE, STRIDED) and 2 * rows > MOST_ROWS[kind]  # the rest compiles faster
+        sums = _emit_sums(v, rows, vectors, mode, operands, results if asks else (), ahead)
+        _emit_results(v, rows, vectors, sums, results, done)
     builder.position_at_end(done)
 
 
@@ -276,7 +309,7 @@ def _tile_8(which, a, ar, ao, ak, b, bo, bk, no, nk, y, yr, tail, bias, gate, gr
     _emit_8(which, (a, ar, ao, ak), (b, bo, bk), (no, nk), (y, yr, tail), (bias, gate, gr, op))
 
 
-@lru_cache
+@compiles
 def load(itemsize: int) -> None:
     """Compile the tile for an element size, or load it, and give it the name under which kernels call it.
 
@@ -303,20 +336,19 @@ def tile(like, which, a, b, count, y, epilogue):
     b_index = (b_outer[:, None] + inner * b[2]).ravel()[:, None] + columns
     sums = elements(a[0], a_index, like.dtype)[0] @ elements(b[0], b_index, like.dtype)[0]
     bias, gate, gate_rows, op = epilogue
-    if op == ACCUMULATE:
-        for start, of_row in zip(table(y[1], rows), sums, strict=True):  # row by row: they may overlap
-            before, store = elements(y[0], start + columns, like.dtype)
-            store(before + of_row)
-        return
-    before, store = elements(y[0], table(y[1], rows)[:, None] + columns, like.dtype)
-    if op == ACCUMULATE_GATE:
-        sums += before
-    if op in BIASED:
-        sums += elements(bias, columns, like.dtype)[0]
-    if op in WITH_GATE:
-        beside = elements(gate, table(gate_rows, rows)[:, None] + columns, like.dtype)[0]
-        sums = sums + beside if op in (ADD, ADD_RELU) else np.where(beside > 0, sums, 0)
-    store(np.maximum(sums, 0) if op in (BIAS_RELU, ADD_RELU) else sums)
+    starts, places = table(y[1], rows), table(gate_rows, rows if op in WITH_GATE else 0)
+    # row by row where rows may overlap
+    for part in range(rows) if op == ACCUMULATE else [slice(None)]:
+        before, store = elements(y[0], starts[part, ...][..., None] + columns, like.dtype)
+        store(
+            apply(
+                op,
+                sums[part],
+                lambda before=before: before,
+                lambda: elements(bias, columns, like.dtype)[0],
+                lambda: elements(gate, places[:, None] + columns, like.dtype)[0],
+            )
+        )
 
 
 def table(address, count):
@@ -335,8 +367,7 @@ def elements(address, index, dtype):
     return memory[index], store
 
 
-_external_4 = types.ExternalFunction("cnncli_tile_4", C_SIGNATURE)
-_external_8 = types.ExternalFunction("cnncli_tile_8", C_SIGNATURE)
+_external_4, _external_8 = (named(f"cnncli_tile_{itemsize}", 17) for itemsize in (4, 8))
 
 
 @overload(tile)

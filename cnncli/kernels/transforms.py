@@ -7,29 +7,20 @@ polynomials at 0, +-P, +-Q and infinity. The usual 1 and 2 lose digits: with 256
 square error is 3.1e-6 of the output's. With 5/8 and 3/2, whose transforms are as exact in binary and cost as many
 instructions, it is 1.4e-6; that of the direct sums is 0.8e-6.
 
-Each transform works on one vector of channels and takes raw addresses; steps are in elements. Beside each stands its
-definition in NumPy, which runs with NUMBA_DISABLE_JIT=1.
+Transforms take raw addresses, whose steps are in elements, and work on one vector of channels after the other. Beside
+each stands its definition in NumPy, which runs with NUMBA_DISABLE_JIT=1.
 """
 
 import numpy as np
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from cnncli.kernels.tile import (
-    ACCUMULATE,
-    ACCUMULATE_GATE,
-    ADD,
-    ADD_RELU,
-    BIAS_RELU,
-    BIASED,
-    GATE,
-    SINGLE,
-    WITH_GATE,
-    elements,
-    lanes,
-)
+from cnncli.kernels.epilogue import apply, emit_epilogue
+from cnncli.kernels.native import address_of, named
+from cnncli.kernels.tile import SINGLE, elements, lanes
 from cnncli.kernels.vectors import I1, REALS, Vectors, at, integer
 
 OUT, IN, TAPS = 4, 6, 3  # outputs, inputs and weights along each axis of a tile
@@ -50,15 +41,42 @@ def _matrices():
 A, B, G = _matrices()
 
 
-def _input_line(v, d):
-    """B^T d: 12 instructions, because points of either sign share their even and odd halves."""
-    p, q, both = (v.constant(value) for value in (-(P**2), -(Q**2), -(P**2) - Q**2))
-    ends = [v.multiply_add(v.constant(P**2 * Q**2), d[i], v.multiply_add(both, d[i + 2], d[i + 4])) for i in (0, 1)]
-    signed = []
-    for point, other in ((P, q), (Q, p)):
-        even, odd = v.multiply_add(other, d[2], d[4]), v.multiply_add(other, d[1], d[3])
-        signed += [v.multiply_add(v.constant(sign), odd, even) for sign in (point, -point)]
-    return [ends[0], *signed, ends[1]]
+def _input_ends(v, i, d):
+    """Row 0 (i = 0) or 5 (i = 1) of B^T d."""
+    value = v.multiply_add(v.constant(-(P**2) - Q**2), d(i + 2), d(i + 4))
+    return [v.multiply_add(v.constant(P**2 * Q**2), d(i), value)]
+
+
+def _input_pair(v, point, other, d):
+    """Rows 1 and 2, or 3 and 4, of B^T d: points of either sign share their even and odd halves."""
+    even, odd = (v.multiply_add(v.constant(-(other**2)), d(i), d(i + 2)) for i in (2, 1))
+    return [v.multiply_add(v.constant(sign), odd, even) for sign in (point, -point)]
+
+
+# B^T d in parts, in the order of its rows: 12 instructions
+INPUT_PARTS = (
+    lambda v, d: _input_ends(v, 0, d),
+    lambda v, d: _input_pair(v, P, Q, d),
+    lambda v, d: _input_pair(v, Q, P, d),
+    lambda v, d: _input_ends(v, 1, d),
+)
+
+
+def by_parts(v, parts, side, load, to, plane):
+    """Store `parts` of a square's columns, times the same of its rows: it is read again by each part.
+
+    `load` gives the square's vector at a place. Intermediate results of two rows alone need registers: with those of
+    all six, which must leave them, a transform of inputs took 90 ns, and takes 45 so (49 and 37 in the nearest cache).
+    """
+    row = 0
+    for part in parts:
+        halves = [part(v, lambda i, j=j: load(i, j)) for j in range(side)]
+        for line in zip(*halves, strict=True):
+            values = [value for part in parts for value in part(v, lambda j, line=line: line[j])]
+            for column, value in enumerate(values):
+                place = at(v.builder, to, v.builder.mul(plane, integer(IN * row + column)))
+                v.store(value, place, v.everything)
+            row += 1
 
 
 def _weight_line(v, g):
@@ -83,15 +101,15 @@ def _output_line(v, m):
     return [add(m[0], add(*even)), by(odd, 1), by(even, 2), by(odd, 3, m[5])]
 
 
-def _both_ways(v, line, square):
+def both_ways(v, line, square):
     """`line` over the columns of a square of vectors, then over its rows."""
     columns = [line(v, list(column)) for column in zip(*square, strict=True)]
     return [line(v, list(row)) for row in zip(*columns, strict=True)]
 
 
-def _inside(v, side, rows, columns, mask):
+def within(v, side, rows, columns, mask):
     """A call that gives the mask of a place: `mask` in both ranges (first, behind the last), elsewhere nothing."""
-    within = [
+    inside = [
         [
             v.builder.and_(
                 v.builder.icmp_signed("<=", first, integer(i)), v.builder.icmp_signed(">", behind, integer(i))
@@ -100,10 +118,10 @@ def _inside(v, side, rows, columns, mask):
         ]
         for first, behind in (rows, columns)
     ]
-    return lambda i, j: v.builder.select(v.builder.and_(within[0][i], within[1][j]), mask, v.nothing)
+    return lambda i, j: v.builder.select(v.builder.and_(inside[0][i], inside[1][j]), mask, v.nothing)
 
 
-def _whole(builder, side, *ranges):
+def is_whole(builder, side, *ranges):
     """Whether all ranges are (0, side)."""
     whole = ir.Constant(I1, 1)
     for first, behind in ranges:
@@ -112,20 +130,35 @@ def _whole(builder, side, *ranges):
     return whole
 
 
+def padded(v, of, row_step, column_step, side, ranges):
+    """Address and steps of a square whose places outside `ranges` (rows, columns) are zero: a copy if there are any."""
+    builder, of_type = v.builder, of.type
+    whole, before = is_whole(builder, side, *ranges), builder.block
+    with builder.if_then(builder.not_(whole)):
+        copy = builder.bitcast(cgutils.alloca_once(builder, v.type, size=side * side), of_type)
+        mask = within(v, side, *ranges, v.everything)
+        for i, j in np.ndindex(side, side):
+            offset = builder.add(builder.mul(row_step, integer(i)), builder.mul(column_step, integer(j)))
+            v.store(
+                v.load(at(builder, of, offset), mask(i, j)),
+                at(builder, copy, integer((side * i + j) * v.lanes)),
+                v.everything,
+            )
+        inside = builder.block
+    found = []
+    for value, other in ((of, copy), (row_step, integer(side * v.lanes)), (column_step, integer(v.lanes))):
+        found.append(builder.phi(value.type))
+        found[-1].add_incoming(value, before)
+        found[-1].add_incoming(other, inside)
+    return found
+
+
 def _emit_input(v, to, of, rows, columns):
-    builder, (to, plane), (of, row_step, column_step) = v.builder, to, of
-
-    def transform(mask):
-        starts = [at(builder, of, builder.mul(row_step, integer(i))) for i in range(IN)]
-        offsets = [builder.mul(column_step, integer(j)) for j in range(IN)]
-        square = [[v.load(at(builder, starts[i], offsets[j]), mask(i, j)) for j in range(IN)] for i in range(IN)]
-        _store_planes(v, _both_ways(v, _input_line, square), to, plane, v.everything)
-
-    with builder.if_else(_whole(builder, IN, rows, columns)) as (whole, part):
-        with whole:
-            transform(lambda i, j: None)
-        with part:
-            transform(_inside(v, IN, rows, columns, v.everything))
+    builder, (to, plane) = v.builder, to
+    of, row_step, column_step = padded(v, *of, IN, (rows, columns))
+    starts = [at(builder, of, builder.mul(row_step, integer(i))) for i in range(IN)]
+    offsets = [builder.mul(column_step, integer(j)) for j in range(IN)]
+    by_parts(v, INPUT_PARTS, IN, lambda i, j: v.load(at(builder, starts[i], offsets[j])), to, plane)
 
 
 def _emit_weights(v, to, of, count):
@@ -136,40 +169,27 @@ def _emit_weights(v, to, of, count):
         return builder.add(builder.mul(row_step, integer(i)), builder.mul(column_step, integer(j)))
 
     square = [[v.load(at(builder, of, offset(i, j)), mask) for j in range(TAPS)] for i in range(TAPS)]
-    _store_planes(v, _both_ways(v, _weight_line, square), to, plane, mask)
+    store_planes(v, both_ways(v, _weight_line, square), to, plane, mask)
 
 
-def _store_planes(v, square, to, plane, mask):
+def store_planes(v, square, to, plane, mask):
     for i, j in np.ndindex(IN, IN):
         v.store(square[i][j], at(v.builder, to, v.builder.mul(plane, integer(IN * i + j))), mask)
 
 
-def _emit_epilogue(v, values, y, gate, bias, mask, tail, op):
-    """Store the outputs; `y` and `gate` give the address of a place: one block an operation, as in the tile."""
-    builder, done = v.builder, v.builder.append_basic_block("done")
-    masks = [[mask(i, j) for j in range(OUT)] for i in range(OUT)]
-    cases = [(case, builder.append_basic_block(f"op_{case}")) for case in range(ACCUMULATE_GATE + 1)]
-    switch = builder.switch(op, done)
-    for case, block in cases:
-        switch.add_case(integer(case), block)
-        builder.position_at_end(block)
-        added = v.load(bias, tail) if case in BIASED else None
-        for i, j in np.ndindex(OUT, OUT):
-            value, here = values[i][j], y(i, j)
-            if case in BIASED:
-                value = builder.fadd(value, added)
-            if case in (ACCUMULATE, ACCUMULATE_GATE):
-                value = builder.fadd(v.load(here, masks[i][j]), value)
-            beside = v.load(gate(i, j), masks[i][j]) if case in WITH_GATE else None
-            if case in (ADD, ADD_RELU):
-                value = builder.fadd(value, beside)
-            if case in (GATE, ACCUMULATE_GATE):
-                value = builder.select(builder.fcmp_ordered(">", beside, v.zero), value, v.zero)
-            if case in (BIAS_RELU, ADD_RELU):
-                value = v.maximum(value, v.zero)
-            v.store(value, here, v.everything if masks[i][j] is None else masks[i][j])
-        builder.branch(done)
-    builder.position_at_end(done)
+def _emit_results(v, values, y, gate, bias, mask, tail, op):
+    """Store the outputs; `y` and `gate` give the address of a place."""
+    places, done = list(np.ndindex(OUT, OUT)), v.builder.append_basic_block("done")
+
+    def read_bias(asked):
+        return [v.load(bias, v.builder.select(asked, v.everything if tail is None else tail, v.nothing))] * len(places)
+
+    def where(address):
+        return lambda i: address(*places[i])
+
+    sums, masks = ([of(*place) for place in places] for of in (lambda i, j: values[i][j], mask))
+    emit_epilogue(v, op, sums, masks, where(y), lambda: where(gate), read_bias, done, apart=True)
+    v.builder.position_at_end(done)
 
 
 def _emit_output(v, of, y, gate, inside, epilogue):
@@ -180,82 +200,94 @@ def _emit_output(v, of, y, gate, inside, epilogue):
         return lambda i, j: at(builder, starts[i], builder.mul(column_step, integer(j)))
 
     products = [v.load(at(builder, of, builder.mul(plane, integer(i)))) for i in range(PLANES)]
-    values = _both_ways(v, _output_line, [products[i : i + IN] for i in range(0, PLANES, IN)])
+    values = both_ways(v, _output_line, [products[i : i + IN] for i in range(0, PLANES, IN)])
     results = values, place(*y), place(*gate), bias
     zero, all_lanes = integer(0), builder.icmp_signed(">=", count, integer(v.lanes))
     ranges = (zero, rows), (zero, columns)
-    with builder.if_else(builder.and_(all_lanes, _whole(builder, OUT, *ranges))) as (whole, part):
+    with builder.if_else(builder.and_(all_lanes, is_whole(builder, OUT, *ranges))) as (whole, part):
         with whole:
-            _emit_epilogue(v, *results, lambda i, j: None, None, op)
+            _emit_results(v, *results, lambda i, j: None, None, op)
         with part:
             tail = v.below(count)
-            _emit_epilogue(v, *results, _inside(v, OUT, *ranges, tail), tail, op)
+            _emit_results(v, *results, within(v, OUT, *ranges, tail), tail, op)
 
 
-def _compile(emit, itemsize, pointers):
-    """`emit` as an intrinsic of tuples of integers; `pointers` tells which tuples begin with an address."""
+def intrinsic_of(emit, pointers):
+    """`emit` as an intrinsic of the bytes of an element, a literal, and of tuples of integers.
 
-    def codegen(context, builder, signature, arguments):
-        real = REALS[itemsize].as_pointer()
-        groups = [cgutils.unpack_tuple(builder, group) for group in arguments]
-        for group, pointer in zip(groups, pointers, strict=True):
-            if pointer:
-                group[0] = builder.inttoptr(group[0], real)
-        emit(Vectors(builder, lanes(SINGLE, itemsize), itemsize), *groups)
-        return context.get_dummy_value()
+    `pointers` tells which tuples begin with an address.
+    """
 
-    return codegen
+    def typed(context, itemsize, groups):
+        def codegen(context, builder, signature, arguments):
+            real = REALS[itemsize.literal_value].as_pointer()
+            of_groups = [cgutils.unpack_tuple(builder, group) for group in cgutils.unpack_tuple(builder, arguments[1])]
+            for group, pointer in zip(of_groups, pointers, strict=True):
+                if pointer:
+                    group[0] = builder.inttoptr(group[0], real)
+            emit(Vectors(builder, lanes(SINGLE, itemsize.literal_value), itemsize.literal_value), *of_groups)
+            return context.get_dummy_value()
 
+        return types.void(itemsize, groups), codegen
 
-@intrinsic
-def _input_4(context, to, of, rows, columns):
-    return types.void(to, of, rows, columns), _compile(_emit_input, 4, (True, True, False, False))
-
-
-@intrinsic
-def _input_8(context, to, of, rows, columns):
-    return types.void(to, of, rows, columns), _compile(_emit_input, 8, (True, True, False, False))
+    return intrinsic(prefer_literal=True)(typed)
 
 
-@intrinsic
-def _weights_4(context, to, of, count):
-    return types.void(to, of, count), _compile(_emit_weights, 4, (True, True, False))
+_input = intrinsic_of(_emit_input, (True, True, False, False))
+_weights = intrinsic_of(_emit_weights, (True, True, False))
+_output = intrinsic_of(_emit_output, (True, True, True, False, True))
 
 
-@intrinsic
-def _weights_8(context, to, of, count):
-    return types.void(to, of, count), _compile(_emit_weights, 8, (True, True, False))
+def _make_input(itemsize):
+    vector = lanes(SINGLE, itemsize)
+
+    def transform(to, plane, of, row_step, column_step, top, bottom, left, right, channels):
+        for c in range(0, itemsize * channels, itemsize * vector):
+            _input(itemsize, ((to + c, plane), (of + c, row_step, column_step), (top, bottom), (left, right)))
+
+    return transform
 
 
-@intrinsic
-def _output_4(context, of, y, gate, inside, epilogue):
-    return types.void(of, y, gate, inside, epilogue), _compile(_emit_output, 4, (True, True, True, False, True))
+def _make_output(itemsize):
+    vector = lanes(SINGLE, itemsize)
+
+    def transform(of, plane, y, y_row, y_column, gate, gate_row, gate_column, rows, columns, channels, bias, op):
+        for first in range(0, channels, vector):
+            c = itemsize * first
+            places = (of + c, plane), (y + c, y_row, y_column), (gate + c, gate_row, gate_column)
+            _output(itemsize, (*places, (rows, columns, channels - first), (bias + c, op)))
+
+    return transform
 
 
-@intrinsic
-def _output_8(context, of, y, gate, inside, epilogue):
-    return types.void(of, y, gate, inside, epilogue), _compile(_emit_output, 8, (True, True, True, False, True))
+def load(itemsize: int) -> None:
+    """As `tile.load`: within the kernels that call them these transforms took twice as long to compile."""
+    for name, make in (("input", _make_input), ("output", _make_output)):
+        if address := address_of(make, itemsize):
+            llvm.add_symbol(f"cnncli_{name}_{itemsize}", address)
 
 
-def _square(address, row_step, column_step, rows, columns, channels):
+def offsets_of_square(address, row_step, column_step, rows, columns, channels):
     """Offsets (rows, columns, channels) from an address, for `elements`."""
     i, j, c = np.ogrid[:rows, :columns, :channels]
     return address, i * row_step + j * column_step + c
 
 
-def input_tile(like, to, of, rows, columns):
-    """The transform of 6x6 pixels of a vector of channels: to (address, step between planes) of (address, row step,
-    column step).
+def input_tile(like, to, of, rows, columns, channels):
+    """The transform of 6x6 pixels of as many vectors as hold the channels: to (address, step between planes) of
+    (address, row step, column step).
 
     Pixels outside `rows` and `columns`, (first, behind the last), are zero and not read.
     """
-    channels, square = lanes(SINGLE, like.itemsize), np.zeros((IN, IN, lanes(SINGLE, like.itemsize)), like.dtype)
+    vector = lanes(SINGLE, like.itemsize)
+    channels = -(-channels // vector) * vector
+    square = np.zeros((IN, IN, channels), like.dtype)
     if rows[0] < rows[1] and columns[0] < columns[1]:
         first = of[0] + like.itemsize * (rows[0] * of[1] + columns[0] * of[2])
-        inside = _square(first, of[1], of[2], rows[1] - rows[0], columns[1] - columns[0], channels)
+        inside = offsets_of_square(first, of[1], of[2], rows[1] - rows[0], columns[1] - columns[0], channels)
         square[rows[0] : rows[1], columns[0] : columns[1]] = elements(*inside, like.dtype)[0]
     planes = np.einsum("ij,jkc,lk->ilc", B, square, B)
-    elements(*_square(to[0], IN * to[1], to[1], IN, IN, channels), like.dtype)[1](planes)
+    elements(*offsets_of_square(to[0], IN * to[1], to[1], IN, IN, channels), like.dtype)[1](planes)
 
 
 def weight_tile(like, to, of, count):
@@ -264,7 +296,7 @@ def weight_tile(like, to, of, count):
     of_tap = [of[0] + like.itemsize * (i * of[1] + j * of[2]) for i, j in np.ndindex(TAPS, TAPS)]  # steps may be < 0
     taps = [elements(address, np.arange(channels), like.dtype)[0] for address in of_tap]
     planes = np.einsum("ij,jkc,lk->ilc", G, np.reshape(taps, (TAPS, TAPS, channels)), G)
-    elements(*_square(to[0], IN * to[1], to[1], IN, IN, channels), like.dtype)[1](planes)
+    elements(*offsets_of_square(to[0], IN * to[1], to[1], IN, IN, channels), like.dtype)[1](planes)
 
 
 def output_tile(like, of, y, gate, inside, epilogue):
@@ -273,34 +305,46 @@ def output_tile(like, of, y, gate, inside, epilogue):
     y and gate (address, row step, column step), inside (rows, columns, channels) that exist, epilogue (bias address,
     op): the operations are those of the register tile.
     """
-    rows, columns, channels = inside[0], inside[1], min(inside[2], lanes(SINGLE, like.itemsize))
-    (bias, op), dtype = epilogue, like.dtype
-    planes = elements(*_square(of[0], IN * of[1], of[1], IN, IN, channels), dtype)[0]
+    (rows, columns, channels), (bias, op), dtype = inside, epilogue, like.dtype
+    planes = elements(*offsets_of_square(of[0], IN * of[1], of[1], IN, IN, channels), dtype)[0]
     values = np.einsum("ji,jkc,kl->ilc", A, planes, A)[:rows, :columns].astype(dtype)
-    before, store = elements(*_square(*y, rows, columns, channels), dtype)
-    if op in BIASED:
-        values += elements(bias, np.arange(channels), dtype)[0]
-    if op in (ACCUMULATE, ACCUMULATE_GATE):
-        values += before
-    if op in WITH_GATE:
-        beside = elements(*_square(*gate, rows, columns, channels), dtype)[0]
-        values = values + beside if op in (ADD, ADD_RELU) else np.where(beside > 0, values, 0)
-    store(np.maximum(values, 0) if op in (BIAS_RELU, ADD_RELU) else values)
+    before, store = elements(*offsets_of_square(*y, rows, columns, channels), dtype)
+
+    def of_bias():
+        return elements(bias, np.arange(channels), dtype)[0]
+
+    def of_gate():
+        return elements(*offsets_of_square(*gate, rows, columns, channels), dtype)[0]
+
+    store(apply(op, values, lambda: before, of_bias, of_gate))
 
 
-@overload(input_tile, inline="always")
-def _call_input(like, to, of, rows, columns):
-    emit = _input_4 if like.dtype == types.float32 else _input_8
-    return lambda like, to, of, rows, columns: emit(to, of, rows, columns)
+_inputs = {itemsize: named(f"cnncli_input_{itemsize}", 10) for itemsize in REALS}
+_outputs = {itemsize: named(f"cnncli_output_{itemsize}", 13) for itemsize in REALS}
+
+
+@overload(input_tile)
+def _call_input(like, to, of, rows, columns, channels):
+    transform = _inputs[like.dtype.bitwidth // 8]
+
+    def implementation(like, to, of, rows, columns, channels):
+        transform(to[0], to[1], of[0], of[1], of[2], rows[0], rows[1], columns[0], columns[1], channels)
+
+    return implementation
 
 
 @overload(weight_tile, inline="always")
 def _call_weights(like, to, of, count):
-    emit = _weights_4 if like.dtype == types.float32 else _weights_8
-    return lambda like, to, of, count: emit(to, of, count)
+    itemsize = like.dtype.bitwidth // 8
+    return lambda like, to, of, count: _weights(itemsize, (to, of, count))
 
 
-@overload(output_tile, inline="always")
+@overload(output_tile)
 def _call_output(like, of, y, gate, inside, epilogue):
-    emit = _output_4 if like.dtype == types.float32 else _output_8
-    return lambda like, of, y, gate, inside, epilogue: emit(of, y, gate, inside, epilogue)
+    transform = _outputs[like.dtype.bitwidth // 8]
+
+    def implementation(like, of, y, gate, inside, epilogue):
+        transform(of[0], of[1], y[0], y[1], y[2], gate[0], gate[1], gate[2], inside[0], inside[1], inside[2],
+                  epilogue[0], epilogue[1])  # fmt: skip
+
+    return implementation

@@ -89,10 +89,12 @@ class Vectors:
         pointer = self.builder.bitcast(pointer, kind.as_pointer())
         self.builder.call(masked, [value, pointer, self.align, mask])
 
-    def prefetch(self, pointer):
-        """Ask for the cache line of an address that will be read soon; the address need not be valid."""
+    SECOND, NEAREST = 2, 3  # into which cache `prefetch` brings a line, at the farthest
+
+    def prefetch(self, pointer, into=NEAREST, write=False):
+        """Ask for the cache line of an address that will be used soon; the address need not be valid."""
         function = self.function("llvm.prefetch.p0", ir.VoidType(), pointer.type, I32, I32, I32)
-        self.builder.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 3, 1))])  # to read, all caches, data
+        self.builder.call(function, [pointer, *(ir.Constant(I32, n) for n in (int(write), into, 1))])  # 1: data
 
     def multiply_add(self, a, b, c):
         # without the instruction, llvm.fma is a library call: 3 GFLOP/s in place of 80

@@ -104,7 +104,7 @@ def _add_windows(like, address, shape, dw, x, starts, gradients, windows, rows):
     return implementation
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _keep_positive(to, bias, of, kept, gated):
     """to = of where `kept` is positive, or everywhere if not `gated`; bias += to."""
     for i in range(to.shape[0]):
@@ -113,7 +113,7 @@ def _keep_positive(to, bias, of, kept, gated):
         bias[i] += value
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _place(starts, corners, taps, down, right):
     """starts = the place of each window's first tap, and from there to its winner."""
     for i in range(starts.shape[0]):

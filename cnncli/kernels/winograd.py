@@ -11,14 +11,14 @@ import math
 import numpy as np
 from numba import njit
 
-from cnncli.kernels import geometry, most_threads, strips, turn
+from cnncli.kernels import geometry, most_threads, strips, transforms, turn
 from cnncli.kernels.buffer import ALIGNMENT, Arena, Buffer
 from cnncli.kernels.geometry import Axis, check_bounds
 from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import BIASED, MOST_ROWS, SINGLE, STORE, TABLE, WIDE, lanes, load, tile, variant
 from cnncli.kernels.transforms import IN, OUT, PLANES, TAPS, input_tile, output_tile, weight_tile
 
-LEAST_CHANNELS = 32  # (16 x 32, 56x56) 2.1, 1.9, 1.7; fewer make the transforms dear beside the products
+LEAST_CHANNELS = 16  # fewer make the transforms dear beside the products
 # what it costs to transform weights, or only to read four times as many, in multiplications for each of them
 TRAINING_COST, INFERENCE_COST = 3000, 1000
 
@@ -42,20 +42,19 @@ def transform_weights(first_part, last_part, u, w, parts, lanes, flip):
             )
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _inputs(v, x, first, many, tiles, rows, steps, sizes):
     """The transforms of `many` tiles of x from the `first` one, to the address v."""
-    c_in, v_plane, _, lanes = sizes
+    c_in, v_plane, _, _ = sizes
     size = x.itemsize
     for i in range(many):
         n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
         corner, top, bottom, left, right, _, _, _, _ = tiles[t]
         of, to = x.ctypes.data + size * (n * x.shape[1] + corner), v + size * rows[0, i]
-        for c in range(0, c_in, lanes):
-            input_tile(x, (to + size * c, v_plane), (of + size * c, steps[0], steps[1]), (top, bottom), (left, right))
+        input_tile(x, (to, v_plane), (of, steps[0], steps[1]), (top, bottom), (left, right), c_in)
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _products(m, v, u, plane, cuts, column, rows, sizes):
     """One plane of products, to the address m, for one strip of outputs; cuts: (first row, rows)."""
     c_in, v_plane, m_plane, _ = sizes
@@ -75,7 +74,7 @@ def _products(m, v, u, plane, cuts, column, rows, sizes):
             )
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, op):
     """The transforms of the products at the address m into `many` tiles of y from the `first` one."""
     _, _, m_plane, lanes = sizes
@@ -86,15 +85,14 @@ def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, o
         _, _, _, _, _, at_y, at_gate, high, wide = tiles[t]
         y_here = y.ctypes.data + size * (n * y.shape[1] + at_y + channel)
         gate_here = gate.ctypes.data + size * (n * gate.shape[1] + at_gate + channel)
-        for c in range(0, channels, lanes):
-            output_tile(
-                y,
-                (m + size * (rows[1, i] + c), m_plane),
-                (y_here + size * c, steps[2], steps[3]),
-                (gate_here + size * c, steps[4], steps[5]),
-                (high, wide, channels - c),
-                (bias.ctypes.data + size * (channel + c), op),
-            )
+        output_tile(
+            y,
+            (m + size * rows[1, i], m_plane),
+            (y_here, steps[2], steps[3]),
+            (gate_here, steps[4], steps[5]),
+            (high, wide, channels),
+            (bias.ctypes.data + size * channel, op),
+        )
 
 
 @kernel
@@ -165,6 +163,7 @@ def wins(axes, c_in: int, c_out: int, groups: int, images: int, training: bool) 
     Measured on two cores with AVX-512, times as fast forward in inference, forward in training, data gradient:
     (8 x 64, 56x56) 2.4, 2.3, 2.0; (8 x 128, 28x28) 2.4, 2.2, 2.0; (8 x 256, 14x14) 1.7, 1.3, 1.3; (4 x 256, 56x56) 2.6,
     2.2, 2.0; (4 x 512, 28x28) 2.3, 2.0, 1.9; (4 x 512, 14x14) 1.7, 1.1, 1.0; (64 x 64, 8x8) 2.2, 2.0, 1.9.
+    Few channels: (64 x 16, 32x32) 1.3, 1.1, 1.1; (64 x 16 to 32, 32x32) 1.5, 1.5, 1.5; (64 x 8, 32x32) 1.1, 0.8, 0.7.
     Tiles half empty: (64 x 64, 6x6), 9/16 full, 1.3, 1.2, 1.2; (64 x 64, 5x5), 25/64 full, 0.9, 0.8, 0.9.
     Few tiles for the weights: (8 x 512, 7x7) 1.3, 0.8, 0.9, (256, 14x14) 1.5, 0.9, 0.8, where the direct way has 2376
     and 1188 multiplications more for each weight, against 4752 in (4 x 512, 14x14).
@@ -183,7 +182,7 @@ def _axis_tiles(axis: Axis):
     return start, np.clip(-start, 0, IN), np.clip(axis.size - start, 0, IN), first, np.minimum(OUT, axis.out - first)
 
 
-def _tiles(axes, x, y, gate):
+def tile_table(axes, x, y, gate):
     """The table of an image's tiles: see `convolve_blocks`."""
     (top, *rows, y_top, high), (left, *columns, y_left, wide) = (_axis_tiles(axis) for axis in axes)
 
@@ -194,6 +193,12 @@ def _tiles(axes, x, y, gate):
     ranges = [grid(a, left)[0] for a in rows] + [grid(top, a)[1] for a in columns]
     places = [layout.place(0, at_h, at_w) for layout in (y, gate)]
     return np.ascontiguousarray(np.stack([corner, *ranges, *places, *grid(high, wide)], 1))
+
+
+def check_pixels(what: str, buffer: Buffer, channels: int) -> None:
+    """Raise IndexError if so many channels of a pixel can lie outside the buffer."""
+    corners = (buffer.layout.place(0, h, w) for h in (0, buffer.size[1] - 1) for w in (0, buffer.size[2] - 1))
+    check_bounds(what, buffer.array.shape[1], np.array(list(corners)), np.array([0, channels - 1]))
 
 
 def _cuts(count, columns):
@@ -222,10 +227,11 @@ class Winograd:
 
     def __init__(self, axes, c_in: int, c_out: int, y: Buffer, x: Buffer, gate: Buffer | None = None):
         load(y.array.itemsize)
+        transforms.load(y.array.itemsize)
         gate, itemsize = gate or y, y.array.itemsize
         self.arrays, self.c_in, self.c_out = (y.array, x.array, gate.array), c_in, c_out
         self.vector = vector = lanes(SINGLE, itemsize)
-        tiles = _tiles(axes, x.layout, y.layout, gate.layout)
+        tiles = tile_table(axes, x.layout, y.layout, gate.layout)
         columns = strips.columns(c_out, 1, 0, PLANES * c_in, itemsize)
         total = len(tiles) * len(y.array)
         # what is larger is moved once: the transformed weights, or the transformed inputs and products
@@ -246,8 +252,7 @@ class Winograd:
         self.scratch = 1 if in_planes else most_threads(), PLANES * sum(planes)
         self.memory = PLANES * c_in * c_out, math.prod(self.scratch)
         for what, buffer, channels in (("x", x, c_in), ("y", y, c_out), ("gate", gate, c_out)):
-            corners = (buffer.layout.place(0, h, w) for h in (0, buffer.size[1] - 1) for w in (0, buffer.size[2] - 1))
-            check_bounds(what, buffer.array.shape[1], np.array(list(corners)), np.array([0, channels - 1]))
+            check_pixels(what, buffer, channels)
 
     def transform(self, u, w, flip=0):
         """The step that transforms w, (3, 3, c_in, c_out) in strips, into u."""
@@ -283,7 +288,7 @@ def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, o
     bound = Winograd(convolution.axes[1:], convolution.c_in, convolution.c_out, y, x, other)
     of_weights, of_scratch = bound.memory
     if prepared is None:
-        u, scratch = _memory(arena, of_weights, of_scratch)
+        u, scratch = scratch_arrays(arena, of_weights, of_scratch)
         return [bound.transform(u, w.reshape(-1)), *bound.run(u, bias, op, scratch)]
     u = arena.take((of_weights,))
     prepared.append(bound.transform(u, w.reshape(-1)))
@@ -295,12 +300,12 @@ def plan_data_gradient(convolution, dx: Buffer, dy: Buffer, w, arena: Arena, op=
     c_in, c_out = convolution.c_in, convolution.c_out
     axes = [Axis(axis.out, axis.size, TAPS, 1, 1, TAPS - 1 - axis.before) for axis in convolution.axes[1:]]
     bound = Winograd(axes, c_out, c_in, dx, dy, gate)
-    u, scratch, turned = _memory(arena, *bound.memory, w.size)
+    u, scratch, turned = scratch_arrays(arena, *bound.memory, w.size)
     turning = turn.plan(turned, w, (1, TAPS, TAPS, c_in, c_out))
     return [turning, bound.transform(u, turned, flip=1), *bound.run(u, turned, op, scratch)]
 
 
-def _memory(arena, *sizes):
+def scratch_arrays(arena: Arena, *sizes: int) -> list[np.ndarray]:
     """Arrays of `sizes` elements, side by side in the arena's scratch."""
     line = ALIGNMENT // arena.dtype.itemsize
     ends = np.cumsum([0, *(-(-size // line) * line for size in sizes)])

@@ -57,7 +57,7 @@ class BatchNorm(Layer):
         partial, saved = b.arena.take((tasks, 2, period.shape[1])), np.zeros(channels, real)
         statistics = partial, weight, bias, *running, count, self.eps, self.momentum
         forward = [
-            normalize.origins.step(channels, period[0], x, int(starts[0]), length, channels),
+            normalize.origins.step(channels, period[0], x, starts, length, channels),
             normalize.moments.step(tasks, partial, period[0], x, starts, length),
             normalize.statistics.step(channels, period, saved, *statistics),
             apply,

@@ -24,6 +24,8 @@ from cnncli.training.threads import choose_threads
 class Listener:
     """Hears of a run's progress. The command line draws it; this one is silent."""
 
+    def compiling(self) -> None: ...
+
     def started(self, run: "Run") -> None: ...
 
     def learning(self, path: str, kind: str) -> None: ...
@@ -107,7 +109,7 @@ class Run:
             "best_test_accuracy": p.best if p.best is not None and self.network.task != INPUT else None,
             "train_seconds": round(seconds, 3),
             "images_per_second": round(images / max(seconds - compiling, 1e-9), 1),
-            "compile_seconds": round(compiling, 3),
+            "compile_seconds": round(kernels.compile_seconds(), 3),
         }
 
     def _batches(self, epoch: int, first: int):

@@ -1,14 +1,16 @@
-"""Compiling every kernel ahead of the first training run, into the cache."""
+"""Compiling kernels ahead of the first training run, into the cache: all, or those of one network."""
 
 import json
 import time
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 
-from cnncli import spec
-from cnncli.datasets import Split
+from cnncli import datasets, spec
 from cnncli.datasets.batches import Feeder, Normalization
+from cnncli.kernels.ahead import compile_calls
+from cnncli.kernels.native import listing
 from cnncli.layers import LAYERS
 from cnncli.layers.losses import LOSSES, probabilities
 from cnncli.network import Network
@@ -31,26 +33,44 @@ NEEDED = {
 OWN_TILES = "lenet", "mnist-fast"  # models whose first convolution is compiled for its channels and its kernel
 ENDS = "flatten", "global_avg_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
+IMAGE = IMAGES, 1, SIZE, SIZE, 1
+# losses of networks that end in maps: labels of pixels, and reconstructions
+MAPS = ["softmax_cross_entropy", {"mean_squared_error": "input"}]
 
 
-def warm() -> float:
-    """Run every kernel that training, evaluation and prediction use, in float32, and return the seconds that it took.
+def warm(report: Callable[[int, int], None] = lambda done, of: None) -> float:
+    """Compile every kernel that training, evaluation and prediction use, in float32, and return the seconds it took.
 
-    What is in the cache already is only loaded. The gradient check's kernels, in float64, are not among them.
+    What is in the cache already is only loaded. The gradient check's kernels, in float64, are not among them. `report`
+    and what is raised are those of `compile_calls`.
     """
     start = time.perf_counter()
-    for loss, end in product(LOSSES, ENDS):
-        network = Network(network_of_all(loss, end))
-        for dtype in (np.uint8, np.float32):
-            _step(network, np.zeros((IMAGES, 1, SIZE, SIZE, 1), dtype))
-        probabilities(loss, network.plan(IMAGES, training=False).output)
-        for kind in spec.OPTIMIZERS.values():
-            Optimizer(kind(), network.parameters, network.arena).update(0.1)
-    for name in OWN_TILES:
-        of = Network(spec.read(name))
-        for training in (True, False):
-            of.plan(IMAGES, training)
+    with listing() as calls:
+        for loss, end in product(LOSSES, ENDS):
+            network = Network(network_of_all(loss, end))
+            for dtype in (np.uint8, np.float32):
+                _step(network, datasets.Split(np.zeros(IMAGE, dtype), np.zeros(IMAGES, np.int64)))
+            probabilities(loss, network.plan(IMAGES, training=False).output)
+            for kind in spec.OPTIMIZERS.values():
+                Optimizer(kind(), network.parameters, network.arena)
+        for loss in MAPS:
+            network = Network(network_of([{"conv": {"filters": 1, "padding": "same"}}], loss))
+            _step(network, datasets.Split(np.zeros(IMAGE, np.uint8), np.zeros(IMAGE[:-1], np.uint8)))
+        for name in OWN_TILES:
+            of = Network(spec.read(name))
+            for training in (True, False):
+                of.plan(IMAGES, training)
+    compile_calls(calls, report)
     return time.perf_counter() - start
+
+
+def warm_for(specification: spec.Specification, split: datasets.Split) -> None:
+    """Compile what training a network on such samples needs. Raises as `compile_calls` does."""
+    with listing() as calls:
+        network = Network(specification)
+        _step(network, split)
+        Optimizer(specification.train.optimizer, network.parameters, network.arena)
+    compile_calls(calls)
 
 
 def network_of_all(loss: str, end: str) -> spec.Specification:
@@ -62,21 +82,20 @@ def network_of_all(loss: str, end: str) -> spec.Specification:
     between = sorted(LAYERS.keys() - {"conv", *ENDS, "dense"})  # branches before the merge that reads them
     convolutions = [{"conv": CONV}, {"conv": CONV}, {"conv": WINOGRAD}]
     others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense"))]
-    document = {
-        "input": {"channels": 1, "size": [SIZE, SIZE]},
-        "layers": [*convolutions, *others[0], {"conv": WINOGRAD}, *others[1]],
-        "loss": loss,
-    }
-    return spec.parse(json.dumps(document), "warm")
+    return network_of([*convolutions, *others[0], {"conv": WINOGRAD}, *others[1]], loss)
 
 
-def _step(network: Network, images: np.ndarray) -> None:
-    """A training step without the update, and a batch of an evaluation."""
-    split = Split(images, np.zeros(IMAGES, np.int64))
+def network_of(layers: list[dict], loss: str | dict) -> spec.Specification:
+    document = {"input": {"channels": 1, "size": [SIZE, SIZE]}, "layers": layers, "loss": loss}
+    return spec.parse(json.dumps({**document, "data": {"normalize": "none"}}), "warm")
+
+
+def _step(network: Network, split: datasets.Split) -> None:
+    """A training step without the update, and a batch of an evaluation, of all samples of a split."""
     feeder = Feeder(split, Normalization.of(split, "mean_std"), network.arena.dtype)
     for training in (True, False):
-        plan = network.plan(IMAGES, training)
-        feeder.fill(plan, np.arange(IMAGES), 0)
+        plan = network.plan(len(split.images), training)
+        feeder.fill(plan, np.arange(len(split.images)), 0)
         plan.draw(0)
         plan.forward()
         if training:
