@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import cases_channels
 import naive
 import numpy as np
 
@@ -197,6 +198,7 @@ DEPTHWISE = [
 
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
+PLAIN_ACTIVATIONS = ("relu", "relu6", "gelu", "sigmoid", "tanh", "scaled_tanh", "softplus")
 GLOBAL_POOL = [(6, (5, 7)), (16, (4, 4)), (1, (8,)), (33, (1, 1)), (5, (2, 4, 2)), (3, (2, 3, 2))]
 # with channels that do not divide a segment of the kernel's, more than one, rows of many segments, many images
 NORM = [(33, (2, 40), 1), (48, (1, 23), 2), (600, (2,), 3), (3, (40,), 1), (4, (2, 2), 70), (1, (1, 1), 1), (9, (), 1)]
@@ -220,7 +222,8 @@ CASES = [
     *(Case("dense", c_in, (), {"units": units}, images) for c_in, units, images in DENSE),
     Case("dense", 20, (), {"units": 5, "bias": False}, 7),
     *(Case("flatten", channels, axes, {}, 3) for channels, axes in MAPS),
-    *(Case(kind, *where, {}, 3) for kind in ("relu", "gelu", "sigmoid", "tanh") for where in MAPS),
+    *(Case(kind, *where, {}, 3) for kind in PLAIN_ACTIVATIONS for where in MAPS),
+    *(Case("swish", *where, options, 3) for where in MAPS for options in ({}, {"beta": 0.5})),
     *(Case("leaky_relu", *where, options, 3) for where in MAPS for options in ({}, {"alpha": 0.25})),
     *(Case("elu", *where, options, 3) for where in MAPS for options in ({}, {"alpha": 0.5})),
     Case("leaky_relu", 4, (3, 3), {"alpha": 0.0}),
@@ -230,6 +233,7 @@ CASES = [
     Case("batch_norm", 5, (3, 4), {"eps": 0.5, "momentum": 1.0}, 4),
     *(Case("dropout", *where, {}, 3) for where in MAPS),
     *(Case("dropout", 6, (4, 4), {"rate": rate}, 3) for rate in (0.1, 0.75, 0.0)),
+    *(Case(*row) for row in cases_channels.ROWS),
 ]
 
 
@@ -295,7 +299,8 @@ def define_flatten(case, x, parameters):
 
 
 def define_activation(case, x, parameters):
-    alpha = case.options.get("alpha", {"leaky_relu": 0.01, "elu": 1.0}.get(case.kind, 0.0))
+    name = {"swish": "beta"}.get(case.kind, "alpha")
+    alpha = case.options.get(name, {"leaky_relu": 0.01, "elu": 1.0, "swish": 1.0}.get(case.kind, 0.0))
     y = naive.activation(case.kind, x, alpha)
     return y, lambda dy: (naive.activation_gradient(case.kind, dy, x, alpha), {})
 
@@ -316,6 +321,7 @@ def define_dropout(case, x, parameters):
     return x * factor, lambda dy: (dy * factor, {})
 
 
+EXACT = (*cases_channels.EXACT,)
 # kind -> (case, x, parameters) -> (y, backward), backward(dy) -> (dx, gradients), all in the order of files
 DEFINITIONS = {
     "conv": define_conv,
@@ -328,6 +334,7 @@ DEFINITIONS = {
     "batch_norm": define_batch_norm,
     "dropout": define_dropout,
     **dict.fromkeys(naive.ACTIVATIONS, define_activation),
+    **cases_channels.DEFINITIONS,
 }
 
 
@@ -350,4 +357,4 @@ def is_exact(case) -> bool:
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )
         return all(map(power_of_two, counts))
-    return case.kind in ("conv", "depthwise_conv", "dense", "max_pool", "flatten", "relu")
+    return case.kind in ("conv", "depthwise_conv", "dense", "max_pool", "flatten", "relu", "relu6", *EXACT)

@@ -1,88 +1,59 @@
-"""Activations, dropout and copies: loops over rows of pixels, each row contiguous in every array.
+"""Straight-line activations, dropout and copies: loops over rows of pixels, each row contiguous in every array.
 
 Arrays are (images, elements); `rows` (arrays, R) gives where each row of `length` elements begins in each array. A
-task owns an image. exp and its kin are scalar calls of the C library: Numba has no vector ones since it dropped SVML.
+task owns an image.
 """
-
-import math
 
 import numpy as np
 from numba import njit
 
 from cnncli.kernels.program import kernel
 
-RELU, LEAKY_RELU, ELU, GELU, SIGMOID, TANH = range(6)
-FROM_OUTPUT = (RELU, LEAKY_RELU, ELU, SIGMOID, TANH)  # their gradient needs only the output
-
-SQRT_HALF = math.sqrt(0.5)
-INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
+RELU, LEAKY_RELU, RELU6 = range(3)
 
 
 @njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _row(array, n, start, length):
+def row_of(array, n, start, length):
     """A row as a slice: an index that begins at 0 is seen not to be negative, and the loop is vectorised."""
     return array[n, start : start + length]
 
 
 @kernel
 def activate(first, last, y, x, rows, length, kind, alpha):
-    """y = f(x). `alpha` is the slope of leaky_relu below 0, or the limit of elu. gelu is the exact x * Phi(x)."""
+    """y = f(x) by one of the functions that are straight lines. `alpha` is the slope of leaky_relu below 0."""
     real = y.dtype.type
     for n in range(first, last):
         for row in range(rows.shape[1]):
-            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
+            to, of = row_of(y, n, rows[0, row], length), row_of(x, n, rows[1, row], length)
             if kind == RELU:
                 for i in range(length):
                     to[i] = real(0) if of[i] < 0 else of[i]
             elif kind == LEAKY_RELU:
                 for i in range(length):
                     to[i] = of[i] * real(alpha) if of[i] < 0 else of[i]
-            elif kind == ELU:
-                for i in range(length):
-                    value = of[i]
-                    to[i] = real(alpha) * real(math.expm1(value)) if value < 0 else value
-            elif kind == GELU:
-                for i in range(length):
-                    value = of[i]
-                    to[i] = value * real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
-            elif kind == SIGMOID:
-                for i in range(length):
-                    to[i] = real(1) / (real(1) + real(math.exp(-of[i])))
             else:
                 for i in range(length):
-                    to[i] = math.tanh(of[i])
+                    value = real(0) if of[i] < 0 else of[i]
+                    to[i] = real(6) if value > 6 else value
 
 
 @kernel
 def activate_gradient(first, last, dx, dy, saved, rows, length, kind, alpha):
-    """dx = dy * f'. `saved` is the output y, or for gelu the input x; `rows` in the order dx, dy, saved."""
+    """dx = dy * f'. `saved` is the output y; `rows` in the order dx, dy, saved."""
     real = dx.dtype.type
     for n in range(first, last):
         for row in range(rows.shape[1]):
-            to, of = _row(dx, n, rows[0, row], length), _row(dy, n, rows[1, row], length)
-            kept = _row(saved, n, rows[2, row], length)
+            to, of = row_of(dx, n, rows[0, row], length), row_of(dy, n, rows[1, row], length)
+            kept = row_of(saved, n, rows[2, row], length)
             if kind == RELU:
                 for i in range(length):
                     to[i] = of[i] if kept[i] > 0 else real(0)
             elif kind == LEAKY_RELU:
                 for i in range(length):
                     to[i] = of[i] * (real(1) if kept[i] > 0 else real(alpha))
-            elif kind == ELU:
-                for i in range(length):
-                    value = kept[i]
-                    to[i] = of[i] * (real(1) if value > 0 else value + real(alpha))
-            elif kind == GELU:
-                for i in range(length):
-                    value = kept[i]
-                    cdf = real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
-                    density = real(math.exp(real(-0.5) * value * value)) * real(INVERSE_SQRT_2PI)
-                    to[i] = of[i] * (cdf + value * density)
-            elif kind == SIGMOID:
-                for i in range(length):
-                    to[i] = of[i] * kept[i] * (real(1) - kept[i])
             else:
                 for i in range(length):
-                    to[i] = of[i] * (real(1) - kept[i] * kept[i])
+                    to[i] = of[i] if 0 < kept[i] < 6 else real(0)
 
 
 @njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -105,7 +76,7 @@ def dropout(first, last, y, x, rows, length, rate, key, samples):
     for n in range(first, last):
         image = mix(key[0], np.uint64(samples[n]))
         for row in range(rows.shape[1]):
-            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
+            to, of = row_of(y, n, rows[0, row], length), row_of(x, n, rows[1, row], length)
             for i in range(length):
                 drawn = mix(image, np.uint64(row * length + i)) >> np.uint64(11)
                 to[i] = of[i] * scale if drawn >= limit else real(0)
@@ -116,7 +87,7 @@ def copy_rows(first, last, y, x, rows, length):
     """y = x, row by row."""
     for n in range(first, last):
         for row in range(rows.shape[1]):
-            to, of = _row(y, n, rows[0, row], length), _row(x, n, rows[1, row], length)
+            to, of = row_of(y, n, rows[0, row], length), row_of(x, n, rows[1, row], length)
             for i in range(length):
                 to[i] = of[i]
 
@@ -128,9 +99,9 @@ def add(first, last, y, a, b, rows, length, relu):
     for n in range(first, last):
         for row in range(rows.shape[1]):
             to, one, other = (
-                _row(y, n, rows[0, row], length),
-                _row(a, n, rows[1, row], length),
-                _row(b, n, rows[2, row], length),
+                row_of(y, n, rows[0, row], length),
+                row_of(a, n, rows[1, row], length),
+                row_of(b, n, rows[2, row], length),
             )
             if relu:
                 for i in range(length):

@@ -16,6 +16,7 @@ from jax import numpy as jnp
 from serving import PARTS, first_training, serve
 
 FIRST = sys.argv[1] == "NCHW"  # channels before the axes
+CHANNELS = 1 if FIRST else -1  # their axis
 if hasattr(os, "sched_setaffinity"):  # before XLA makes its threads: there is no other way to say how many
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])])
 RANDOM = np.random.default_rng(0)
@@ -126,6 +127,15 @@ def dropout(layer):
     return {}, apply
 
 
+def prelu(layer):
+    slopes = jnp.full(1 if layer["shared"] else layer["input"][0], layer["slope"])
+
+    def apply(p, x, key):
+        return jnp.where(x > 0, x, x * (p["weight"] if layer["shared"] else per_channel(p["weight"], x)))
+
+    return {"weight": slopes}, apply
+
+
 def plain(function):
     """A layer without weights."""
     return lambda layer: ({}, lambda p, x, key: function(layer, x))
@@ -148,6 +158,13 @@ LAYERS = {
     "gelu": plain(lambda layer, x: jax.nn.gelu(x, approximate=False)),
     "sigmoid": plain(lambda layer, x: jax.nn.sigmoid(x)),
     "tanh": plain(lambda layer, x: jnp.tanh(x)),
+    "relu6": plain(lambda layer, x: jax.nn.relu6(x)),
+    "softplus": plain(lambda layer, x: jax.nn.softplus(x)),
+    "swish": plain(lambda layer, x: x * jax.nn.sigmoid(layer["beta"] * x)),
+    "scaled_tanh": plain(lambda layer, x: 1.7159 * jnp.tanh(x * (2 / 3))),
+    "prelu": prelu,
+    "softmax": plain(lambda layer, x: jax.nn.softmax(x, CHANNELS)),
+    "log_softmax": plain(lambda layer, x: jax.nn.log_softmax(x, CHANNELS)),
 }
 
 

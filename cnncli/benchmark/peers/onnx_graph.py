@@ -71,9 +71,31 @@ def residual(graph, layer, x):
 
 def gelu(graph, layer, x):
     """x / 2 * (1 + erf(x / sqrt(2))), as nodes: the operator Gelu is of a later opset."""
-    half, one, root = (graph.fixed(np.float32(value)) for value in (0.5, 1, math.sqrt(0.5)))
+    half, one, root = (number(graph, value) for value in (0.5, 1, math.sqrt(0.5)))
     error = graph.node("Erf", [graph.node("Mul", [x, root])])
     return graph.node("Mul", [graph.node("Mul", [x, half]), graph.node("Add", [error, one])])
+
+
+def number(graph, value):
+    return graph.fixed(np.float32(value))
+
+
+def relu6(graph, layer, x):
+    return graph.node("Clip", [x, number(graph, 0), number(graph, 6)])
+
+
+def swish(graph, layer, x):
+    return graph.node("Mul", [x, graph.node("Sigmoid", [graph.node("Mul", [x, number(graph, layer["beta"])])])])
+
+
+def scaled_tanh(graph, layer, x):
+    inner = graph.node("Tanh", [graph.node("Mul", [x, number(graph, 2 / 3)])])
+    return graph.node("Mul", [inner, number(graph, 1.7159)])
+
+
+def prelu(graph, layer, x):
+    axes = [1] * (len(layer["input"]) - 1)
+    return graph.node("PRelu", [x, graph.learned(1 if layer["shared"] else layer["input"][0], *axes)])
 
 
 def plain(kind, *taken):
@@ -100,6 +122,13 @@ OPERATORS = {
     "gelu": gelu,
     "sigmoid": plain("Sigmoid"),
     "tanh": plain("Tanh"),
+    "relu6": relu6,
+    "softplus": plain("Softplus"),
+    "swish": swish,
+    "scaled_tanh": scaled_tanh,
+    "prelu": prelu,
+    "softmax": lambda graph, layer, x: graph.node("Softmax", [x], axis=1),
+    "log_softmax": lambda graph, layer, x: graph.node("LogSoftmax", [x], axis=1),
 }
 
 

@@ -71,6 +71,22 @@ def global_avg_pool(layer):
     return nn.Sequential(average, nn.Flatten()) if len(layer["output"]) == 1 else average
 
 
+class Function(nn.Module):
+    """A function of the input, without parameters."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+def swish(layer):
+    return nn.SiLU() if layer["beta"] == 1 else Function(lambda x: x * torch.sigmoid(layer["beta"] * x))
+
+
+def prelu(layer):
+    return nn.PReLU(1 if layer["shared"] else layer["input"][0], layer["slope"])
+
+
 MODULES = {
     "conv": conv,
     "depthwise_conv": lambda layer: conv(layer, groups=layer["input"][0]),
@@ -88,6 +104,13 @@ MODULES = {
     "gelu": lambda layer: nn.GELU(),
     "sigmoid": lambda layer: nn.Sigmoid(),
     "tanh": lambda layer: nn.Tanh(),
+    "relu6": lambda layer: nn.ReLU6(),
+    "softplus": lambda layer: nn.Softplus(),
+    "swish": swish,
+    "scaled_tanh": lambda layer: Function(lambda x: 1.7159 * torch.tanh(x * (2 / 3))),
+    "prelu": prelu,
+    "softmax": lambda layer: nn.Softmax(1),
+    "log_softmax": lambda layer: nn.LogSoftmax(1),
 }
 OPTIMIZERS = {
     "sgd": (torch.optim.SGD, ("momentum", "nesterov", "weight_decay")),
