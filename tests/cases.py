@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cases_channels
+import cases_images
 import naive
 import numpy as np
 
@@ -233,7 +234,7 @@ CASES = [
     Case("batch_norm", 5, (3, 4), {"eps": 0.5, "momentum": 1.0}, 4),
     *(Case("dropout", *where, {}, 3) for where in MAPS),
     *(Case("dropout", 6, (4, 4), {"rate": rate}, 3) for rate in (0.1, 0.75, 0.0)),
-    *(Case(*row) for row in cases_channels.ROWS),
+    *(Case(*row) for row in (*cases_channels.ROWS, *cases_images.ROWS)),
 ]
 
 
@@ -321,7 +322,7 @@ def define_dropout(case, x, parameters):
     return x * factor, lambda dy: (dy * factor, {})
 
 
-EXACT = (*cases_channels.EXACT,)
+EXACT = *cases_channels.EXACT, *cases_images.EXACT
 # kind -> (case, x, parameters) -> (y, backward), backward(dy) -> (dx, gradients), all in the order of files
 DEFINITIONS = {
     "conv": define_conv,
@@ -335,6 +336,7 @@ DEFINITIONS = {
     "dropout": define_dropout,
     **dict.fromkeys(naive.ACTIVATIONS, define_activation),
     **cases_channels.DEFINITIONS,
+    **cases_images.DEFINITIONS,
 }
 
 

@@ -37,3 +37,21 @@ def prelu_gradients(dy, x, slopes):
     slope = np.broadcast_to(slopes, x.shape[1]).reshape(1, -1, *[1] * (x.ndim - 2))
     by_channel = np.where(x > 0, 0, dy * x).sum((0, *range(2, x.ndim)))
     return np.where(x > 0, dy, slope * dy), by_channel if len(slopes) > 1 else by_channel.sum(keepdims=True)
+
+
+def channel_max_pool(x, size, stride):
+    """(the largest of each group of channels, the channel that has it): the first among equals."""
+    groups = (x.shape[1] - size) // stride + 1
+    chosen = np.zeros((len(x), groups, *x.shape[2:]), int)
+    for c in range(groups):
+        group = x[:, c * stride : c * stride + size]
+        chosen[:, c] = c * stride + group.argmax(1)
+    return np.take_along_axis(x, chosen, 1), chosen
+
+
+def channel_max_pool_gradient(dy, x, chosen):
+    dx = np.zeros_like(x)
+    for place in np.ndindex(dy.shape):
+        n, _, *pixel = place
+        dx[(n, chosen[place], *pixel)] += dy[place]
+    return dx

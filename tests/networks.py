@@ -49,6 +49,17 @@ NETWORKS = {
         "conv: {filters: 4}|gelu|conv: {filters: 4, kernel: 2}|elu|avg_pool: 3|flatten|dense: 6|tanh|dense: 5|"
         "leaky_relu: 0.2|dense: 5|sigmoid|dense: 3",
     ),
+    "activations_of_channels": (
+        2,
+        [6, 6],
+        "conv: {filters: 4}|prelu|conv: {filters: 6, kernel: 2}|channel_max_pool: 2|relu6|flatten|prelu: 0.1|dense: 6|"
+        "softmax|dense: 6|swish|channel_max_pool: {size: 3, stride: 1}|dense: 5|scaled_tanh|dense: 3|log_softmax",
+    ),
+    "pooled_globally": (
+        2,
+        [6, 7],
+        "conv: {filters: 4}|softplus|softmax|conv: {filters: 5, padding: same}|relu|global_max_pool|dense: 3",
+    ),
     "one_axis": (
         2,
         [17],

@@ -67,6 +67,8 @@ def test_kernels_are_right_as_plain_python():
         "softmax",
         "log_softmax",
         "prelu",
+        "global_max_pool",
+        "channel_max_pool",
     ):
         names += oracle_of(kind, 2)
     names += [*oracle_of("max_pool", 2, "test_gated_gradient"), "test_kernels.py::TestRanks"]

@@ -14,6 +14,9 @@ LAYERS = [
     *((kind, {}) for kind in ("relu6", "softplus", "swish", "scaled_tanh", "softmax", "log_softmax", "prelu")),
     ("swish", {"beta": 0.5}),
     ("prelu", {"shared": True}),
+    ("global_max_pool", {}),
+    ("channel_max_pool", {"size": 2}),
+    ("channel_max_pool", {"size": 3, "stride": 1}),
 ]
 
 

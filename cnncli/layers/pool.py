@@ -1,33 +1,23 @@
-"""Maximum and average pooling over windows (Goodfellow et al. 2016, section 9.3). Padding is never pooled."""
+"""Maximum and average pooling over windows (Goodfellow et al. 2016, section 9.3), or over the whole image. Padding is
+never pooled.
+"""
 
 import math
 
 import numpy as np
 
 from cnncli.kernels import geometry, global_pool, pool
+from cnncli.kernels.geometry import Axis
 from cnncli.kernels.tile import SINGLE
 from cnncli.layers.base import DATA, Binding, Layer, Padding, PerAxis, Shape, register, window_axes
 
 
-class Pool(Layer):
-    """What both kinds share: the window. `stride` is the window's size unless given."""
+class Windows(Layer):
+    """What takes one number from each window of its input."""
 
-    lone = "size"
-
-    size: PerAxis
-    stride: PerAxis | None = None
-    padding: Padding = "valid"
-
-    def axes(self, shape):
-        axes = window_axes(shape, self.size, self.size if self.stride is None else self.stride, 1, self.padding)
-        for axis in axes:
-            last = (axis.out - 1) * axis.stride - axis.before
-            if axis.before >= axis.kernel or last >= axis.size:
-                raise ValueError(f"a window of {axis.kernel} would lie in the padding alone")
-        return axes
-
-    def output_shape(self, shape):
-        return Shape(tuple(axis.out for axis in self.axes(shape)), shape.channels, shape.rank)
+    def axes(self, shape: Shape) -> tuple[Axis, Axis, Axis]:
+        """The windows along each axis."""
+        raise NotImplementedError
 
     def window(self, shape):
         axes = self.axes(shape)
@@ -47,8 +37,28 @@ class Pool(Layer):
         return tables.rows, np.ascontiguousarray(tables.taps[0]), np.array(tables.phases, np.int64)
 
 
-@register("max_pool")
-class MaxPool(Pool):
+class Pool(Windows):
+    """Windows of a size. `stride` is the window's size unless given."""
+
+    lone = "size"
+
+    size: PerAxis
+    stride: PerAxis | None = None
+    padding: Padding = "valid"
+
+    def axes(self, shape):
+        axes = window_axes(shape, self.size, self.size if self.stride is None else self.stride, 1, self.padding)
+        for axis in axes:
+            last = (axis.out - 1) * axis.stride - axis.before
+            if axis.before >= axis.kernel or last >= axis.size:
+                raise ValueError(f"a window of {axis.kernel} would lie in the padding alone")
+        return axes
+
+    def output_shape(self, shape):
+        return Shape(tuple(axis.out for axis in self.axes(shape)), shape.channels, shape.rank)
+
+
+class Maximum(Windows):
     """The largest value of each window; among equals the first counts."""
 
     gate = True
@@ -68,6 +78,11 @@ class MaxPool(Pool):
         tables = back_rows, back_taps, phases, columns
         backward = pool.max_pool_gradient.step(len(dx), dx, dy, arg, y, *tables, b.gated, not tiled)
         return forward, [(DATA, [backward])]
+
+
+@register("max_pool")
+class MaxPool(Maximum, Pool):
+    """The largest value of each window; among equals the first counts."""
 
 
 @register("avg_pool")
@@ -90,19 +105,28 @@ class AvgPool(Pool):
         return forward, [(DATA, [backward])]
 
 
-@register("global_avg_pool")
-class GlobalAvgPool(Layer):
-    """The mean of each channel over the whole image (Lin et al. 2014): a flat output, one number a channel."""
-
-    gate = True
+class Global(Windows):
+    """One window, the whole image: a flat output, one number a channel."""
 
     def output_shape(self, shape):
         if not shape.rank:
             raise ValueError("it needs an input with spatial axes, not a flat one")
         return Shape((1, 1, 1), shape.channels, 0)
 
-    def window(self, shape):
-        return shape.size, shape.size
+    def axes(self, shape):
+        return tuple(Axis(size, 1, size, size, 1, 0) for size in shape.size)
+
+
+@register("global_max_pool")
+class GlobalMaxPool(Maximum, Global):
+    """The largest value of each channel over the whole image; among equals the first counts."""
+
+
+@register("global_avg_pool")
+class GlobalAvgPool(Global):
+    """The mean of each channel over the whole image (Lin et al. 2014)."""
+
+    gate = True
 
     def bind(self, b: Binding):
         x, y, rows, pixels = b.x.array, b.y.array, b.x.row_starts, b.x.size[2]

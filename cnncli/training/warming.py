@@ -21,11 +21,12 @@ NEEDED = {
     "depthwise_conv": {"multiplier": 2},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
+    "channel_max_pool": {"size": 2},
     "dense": {"units": 4},
     "residual": {"main": ["batch_norm"]},
 }
 OWN_TILES = "lenet", "mnist-fast"  # models whose first convolution is compiled for its channels and its kernel
-ENDS = "flatten", "global_avg_pool"  # what makes an image flat
+ENDS = "flatten", "global_avg_pool", "global_max_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
 
 
@@ -50,7 +51,7 @@ def warm() -> float:
 
 
 def network_of_all(loss: str, end: str) -> spec.Specification:
-    """A small network that holds a layer of every kind but the other of the ENDS.
+    """A small network that holds a layer of every kind but the others of the ENDS.
 
     Convolutions come first: before the first parameter nothing runs backward, and the first one's input has no
     gradient. One comes last too: its gradient has a border, and is copied from the flat one.

@@ -93,6 +93,12 @@ def avg_pool(layer):
     return {}, apply
 
 
+def channel_max_pool(layer, x):
+    size, stride = ([1] * x.ndim for _ in range(2))
+    size[CHANNELS], stride[CHANNELS] = layer["size"], layer["stride"] or layer["size"]
+    return lax.reduce_window(x, -jnp.inf, lax.max, size, stride, "VALID")
+
+
 def inner_axes(x):
     return tuple(range(2, x.ndim)) if FIRST else tuple(range(1, x.ndim - 1))
 
@@ -149,6 +155,8 @@ LAYERS = {
     "max_pool": plain(lambda layer, x: reduced(layer, x, -jnp.inf, lax.max)),
     "avg_pool": avg_pool,
     "global_avg_pool": plain(lambda layer, x: x.mean(inner_axes(x), keepdims=len(layer["output"]) > 1)),
+    "global_max_pool": plain(lambda layer, x: x.max(inner_axes(x), keepdims=len(layer["output"]) > 1)),
+    "channel_max_pool": plain(channel_max_pool),
     "batch_norm": batch_norm,
     "residual": residual,
     "dropout": dropout,

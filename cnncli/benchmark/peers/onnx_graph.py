@@ -53,9 +53,18 @@ def dense(graph, layer, x):
     return graph.node("Gemm", inputs, transB=1)
 
 
-def global_avg_pool(graph, layer, x):
-    y = graph.node("GlobalAveragePool", [x])
-    return graph.node("Flatten", [y]) if len(layer["output"]) == 1 else y
+def global_pool(kind):
+    def apply(graph, layer, x):
+        y = graph.node(kind, [x])
+        return graph.node("Flatten", [y]) if len(layer["output"]) == 1 else y
+
+    return apply
+
+
+def channel_max_pool(graph, layer, x):
+    first = np.arange(layer["output"][0]) * (layer["stride"] or layer["size"])
+    groups = graph.node("Gather", [x, graph.fixed(first[:, None] + np.arange(layer["size"]))], axis=1)
+    return graph.node("ReduceMax", [groups], axes=[2], keepdims=0)
 
 
 def batch_norm(graph, layer, x):
@@ -112,7 +121,9 @@ OPERATORS = {
     "avg_pool": lambda graph, layer, x: graph.node(
         "AveragePool", [x], count_include_pad=int(layer["count_padding"]), **window(layer)
     ),
-    "global_avg_pool": global_avg_pool,
+    "global_avg_pool": global_pool("GlobalAveragePool"),
+    "global_max_pool": global_pool("GlobalMaxPool"),
+    "channel_max_pool": channel_max_pool,
     "batch_norm": batch_norm,
     "residual": residual,
     "dropout": lambda graph, layer, x: x,

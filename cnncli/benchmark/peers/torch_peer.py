@@ -66,9 +66,9 @@ def batch_norm(layer):
     return kind(layer["input"][0], layer["eps"], layer["momentum"])
 
 
-def global_avg_pool(layer):
-    average = getattr(nn, f"AdaptiveAvgPool{len(layer['input']) - 1}d")(1)
-    return nn.Sequential(average, nn.Flatten()) if len(layer["output"]) == 1 else average
+def global_pool(layer, name):
+    pooled = getattr(nn, f"{name}{len(layer['input']) - 1}d")(1)
+    return nn.Sequential(pooled, nn.Flatten()) if len(layer["output"]) == 1 else pooled
 
 
 class Function(nn.Module):
@@ -83,6 +83,11 @@ def swish(layer):
     return nn.SiLU() if layer["beta"] == 1 else Function(lambda x: x * torch.sigmoid(layer["beta"] * x))
 
 
+def channel_max_pool(layer):
+    size, stride = layer["size"], layer["stride"] or layer["size"]
+    return Function(lambda x: x.unfold(1, size, stride).amax(-1))
+
+
 def prelu(layer):
     return nn.PReLU(1 if layer["shared"] else layer["input"][0], layer["slope"])
 
@@ -94,7 +99,9 @@ MODULES = {
     "flatten": lambda layer: nn.Flatten(),
     "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf")),
     "avg_pool": avg_pool,
-    "global_avg_pool": global_avg_pool,
+    "global_avg_pool": lambda layer: global_pool(layer, "AdaptiveAvgPool"),
+    "global_max_pool": lambda layer: global_pool(layer, "AdaptiveMaxPool"),
+    "channel_max_pool": channel_max_pool,
     "batch_norm": batch_norm,
     "residual": Residual,
     "dropout": lambda layer: nn.Dropout(layer["rate"]),
