@@ -52,8 +52,8 @@ NETWORKS = {
     "activations_of_channels": (
         2,
         [6, 6],
-        "conv: {filters: 4}|prelu|conv: {filters: 6, kernel: 2}|channel_max_pool: 2|relu6|flatten|prelu: 0.1|dense: 6|"
-        "softmax|dense: 6|swish|channel_max_pool: {size: 3, stride: 1}|dense: 5|scaled_tanh|dense: 3|log_softmax",
+        "conv: {filters: 4}|prelu|conv: {filters: 6, kernel: 2}|channel_max_pool: 2|flatten|prelu: 0.1|dense: 7|relu6|"
+        "dense: 6|softmax|dense: 6|swish|channel_max_pool: {size: 3, stride: 1}|dense: 5|scaled_tanh|dense: 3|log_softmax",
     ),
     "pooled_globally": (
         2,

@@ -7,7 +7,7 @@ from cnncli.kernels.program import kernel
 
 @kernel
 def channel_max(first, last, y, arg, x, rows, pixels, channels, size, stride):
-    """y = maximum over each group of `size` channels, arg its number in the group, of the first among equals or last NaN.
+    """y = maximum over each group of `size` channels, arg its number in it, of the first among equals or the last NaN.
 
     Groups begin `stride` channels apart. arg (N, pixels of all rows * groups) int32; rows (2, R) of y and x.
     """
