@@ -53,12 +53,20 @@ NETWORKS = {
         2,
         [6, 6],
         "conv: {filters: 4}|prelu|conv: {filters: 6, kernel: 2}|channel_max_pool: 2|flatten|prelu: 0.1|dense: 7|relu6|"
-        "dense: 6|softmax|dense: 6|swish|channel_max_pool: {size: 3, stride: 1}|dense: 5|scaled_tanh|dense: 3|log_softmax",
+        "dense: 6|softmax|dense: 6|swish|channel_max_pool: {size: 3, stride: 1}|dense: 5|scaled_tanh|dense: 3|"
+        "log_softmax",
     ),
     "pooled_globally": (
         2,
         [6, 7],
         "conv: {filters: 4}|softplus|softmax|conv: {filters: 5, padding: same}|relu|global_max_pool|dense: 3",
+    ),
+    "of_another_size": (
+        2,
+        [5, 6],
+        "pad: {padding: 2, mode: reflect}|conv: {filters: 4}|relu|upsample|conv: {filters: 3, kernel: 2, stride: 3}|"
+        "upsample: {scale: [3, 2], mode: linear}|crop: 1|pad: {padding: [[1, 0], 2], mode: edge}|"
+        "conv: {filters: 3, stride: 2, padding: same}|crop: {size: [2, 3]}|flatten|dense: 3",
     ),
     "one_axis": (
         2,

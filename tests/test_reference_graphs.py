@@ -17,6 +17,11 @@ LAYERS = [
     ("global_max_pool", {}),
     ("channel_max_pool", {"size": 2}),
     ("channel_max_pool", {"size": 3, "stride": 1}),
+    *(("upsample", {"scale": scale, "mode": mode}) for scale in (2, 3) for mode in ("nearest", "linear")),
+    *(("pad", {"padding": 2, "mode": mode}) for mode in ("zero", "reflect", "edge")),
+    ("pad", {"padding": 3, "mode": "constant", "value": 1.5}),
+    ("crop", {"pixels": 1}),
+    ("crop", {"size": 4}),
 ]
 
 

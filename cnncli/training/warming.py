@@ -21,6 +21,8 @@ NEEDED = {
     "depthwise_conv": {"multiplier": 2},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
+    "pad": {"padding": 2},
+    "crop": {"pixels": 2},
     "channel_max_pool": {"size": 2},
     "dense": {"units": 4},
     "residual": {"main": ["batch_norm"]},

@@ -99,6 +99,28 @@ def channel_max_pool(layer, x):
     return lax.reduce_window(x, -jnp.inf, lax.max, size, stride, "VALID")
 
 
+def upsample(layer, x):
+    return jax.image.resize(x, around_shape(x, layer["output"]), layer["mode"])
+
+
+def around_shape(x, output):
+    """The shape of `output`, channels first, in the layout of x."""
+    channels, *axes = output
+    return (len(x), channels, *axes) if FIRST else (len(x), *axes, channels)
+
+
+def pad(layer, x):
+    pads = around((0, 0), [tuple(pair) for pair in layer["pads"]])
+    if layer["mode"] in ("reflect", "edge"):
+        return jnp.pad(x, pads, layer["mode"])
+    return jnp.pad(x, pads, constant_values=layer["value"])
+
+
+def crop(layer, x):
+    sides = zip(layer["input"][1:], layer["pads"], strict=True)
+    return x[around(slice(None), [slice(before, n - after) for n, (before, after) in sides])]
+
+
 def inner_axes(x):
     return tuple(range(2, x.ndim)) if FIRST else tuple(range(1, x.ndim - 1))
 
@@ -157,6 +179,9 @@ LAYERS = {
     "global_avg_pool": plain(lambda layer, x: x.mean(inner_axes(x), keepdims=len(layer["output"]) > 1)),
     "global_max_pool": plain(lambda layer, x: x.max(inner_axes(x), keepdims=len(layer["output"]) > 1)),
     "channel_max_pool": plain(channel_max_pool),
+    "upsample": plain(upsample),
+    "pad": plain(pad),
+    "crop": plain(crop),
     "batch_norm": batch_norm,
     "residual": residual,
     "dropout": dropout,

@@ -67,6 +67,29 @@ def channel_max_pool(graph, layer, x):
     return graph.node("ReduceMax", [groups], axes=[2], keepdims=0)
 
 
+def upsample(graph, layer, x):
+    axes = zip(layer["output"][1:], layer["input"][1:], strict=True)
+    scales = graph.fixed(np.array([1, 1, *(after / before for after, before in axes)], np.float32))
+    if layer["mode"] == "linear":
+        return graph.node("Resize", [x, "", scales], mode="linear")  # by half-pixel centres unless told otherwise
+    options = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return graph.node("Resize", [x, "", scales], mode="nearest", **options)
+
+
+def pad(graph, layer, x):
+    befores, afters = zip(*layer["pads"], strict=True)
+    pads = graph.fixed(np.array([0, 0, *befores, 0, 0, *afters], np.int64))
+    mode = "constant" if layer["mode"] == "zero" else layer["mode"]
+    return graph.node("Pad", [x, pads, number(graph, layer["value"])], mode=mode)
+
+
+def crop(graph, layer, x):
+    befores, afters = zip(*layer["pads"], strict=True)
+    ends = [size - after for size, after in zip(layer["input"][1:], afters, strict=True)]
+    axes = range(2, 2 + len(ends))
+    return graph.node("Slice", [x, *(graph.fixed(np.array(of, np.int64)) for of in (befores, ends, axes))])
+
+
 def batch_norm(graph, layer, x):
     channels = layer["input"][0]
     moments = [graph.fixed(np.full(channels, value, np.float32)) for value in (0, 1)]
@@ -124,6 +147,9 @@ OPERATORS = {
     "global_avg_pool": global_pool("GlobalAveragePool"),
     "global_max_pool": global_pool("GlobalMaxPool"),
     "channel_max_pool": channel_max_pool,
+    "upsample": upsample,
+    "pad": pad,
+    "crop": crop,
     "batch_norm": batch_norm,
     "residual": residual,
     "dropout": lambda graph, layer, x: x,

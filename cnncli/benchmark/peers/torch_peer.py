@@ -88,6 +88,25 @@ def channel_max_pool(layer):
     return Function(lambda x: x.unfold(1, size, stride).amax(-1))
 
 
+def upsample(layer):
+    rank = len(layer["input"]) - 1
+    scale = layer["scale"] if isinstance(layer["scale"], list) else [layer["scale"]] * rank
+    linear = ["linear", "bilinear", "trilinear"][rank - 1]
+    return nn.Upsample(scale_factor=tuple(scale), mode=linear if layer["mode"] == "linear" else "nearest")
+
+
+def pad(layer):
+    around = [n for pair in reversed(layer["pads"]) for n in pair]
+    mode = {"zero": "constant", "edge": "replicate"}.get(layer["mode"], layer["mode"])
+    value = layer["value"] if mode == "constant" else None
+    return Function(lambda x: functional.pad(x, around, mode, value))
+
+
+def crop(layer):
+    inside = [slice(before, n - after) for n, (before, after) in zip(layer["input"][1:], layer["pads"], strict=True)]
+    return Function(lambda x: x[(..., *inside)])
+
+
 def prelu(layer):
     return nn.PReLU(1 if layer["shared"] else layer["input"][0], layer["slope"])
 
@@ -102,6 +121,9 @@ MODULES = {
     "global_avg_pool": lambda layer: global_pool(layer, "AdaptiveAvgPool"),
     "global_max_pool": lambda layer: global_pool(layer, "AdaptiveMaxPool"),
     "channel_max_pool": channel_max_pool,
+    "upsample": upsample,
+    "pad": pad,
+    "crop": crop,
     "batch_norm": batch_norm,
     "residual": Residual,
     "dropout": lambda layer: nn.Dropout(layer["rate"]),
