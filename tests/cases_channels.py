@@ -15,6 +15,26 @@ CHANNEL_POOL = [
     (1, (3, 4), {"size": 1}, 1),
     (64, (), {"size": 4, "stride": 2}, 40),
 ]
+GROUP_NORM = [
+    (6, (5, 7), {"groups": 2}, 3),
+    (16, (3, 3), {"groups": 1}, 2),
+    (5, (8,), {"groups": "channels"}, 3),
+    (12, (2, 3, 2), {"groups": 4, "eps": 0.5}, 2),
+    (10, (), {"groups": 5}, 3),
+    (33, (2, 40), {"groups": 3}, 1),
+    (600, (2,), {"groups": 6}, 3),
+    (4, (2, 2), {"groups": 2}, 40),
+    (48, (3, 23), {"groups": "channels"}, 2),
+    (1, (), {"groups": 1}, 2),
+]
+LRN = [
+    (6, (5, 7), {}, 3),
+    (16, (3, 3), {"size": 3, "alpha": 0.5, "beta": 0.5, "k": 2.0}, 2),
+    (5, (8,), {"size": 1, "alpha": 1.0, "beta": 1.0}, 3),
+    (3, (2, 3, 2), {"size": 9, "alpha": 2.0}, 2),  # wider than the channels
+    (10, (), {"alpha": 1.0, "beta": 2.5, "k": 0.25}, 3),
+    (130, (2, 2), {"size": 31, "alpha": 3.0}, 2),
+]
 
 # kind, channels, axes, options, images
 ROWS = [
@@ -22,6 +42,9 @@ ROWS = [
     *(("prelu", *where, {"shared": shared}, 3) for where in MAPS for shared in (False, True)),
     *(("prelu", channels, axes, {"shared": channels == 4}, images) for channels, axes, images in PRELU),
     *(("channel_max_pool", *where, options, images) for *where, options, images in CHANNEL_POOL),
+    *(("group_norm", *where, options, images) for *where, options, images in GROUP_NORM),
+    *(("lrn", *where, options, images) for *where, options, images in LRN),
+    *(("dropout", *where, {"rate": rate, "spatial": True}, 3) for where in MAPS if where[1] for rate in (0.5, 0.1)),
 ]
 
 
@@ -51,7 +74,25 @@ def define_channel_max_pool(case, x, parameters):
     return y, lambda dy: (naive.channel_max_pool_gradient(dy, x, chosen), {})
 
 
+def define_group_norm(case, x, parameters):
+    groups = case.channels if case.options["groups"] == "channels" else case.options["groups"]
+    weight, eps = parameters["weight"], case.options.get("eps", 1e-5)
+
+    def backward(dy):
+        dx, dweight, dbias = naive.group_norm_gradients(dy, x, groups, weight, eps)
+        return dx, {"weight": dweight, "bias": dbias}
+
+    return naive.group_norm(x, groups, weight, parameters["bias"], eps), backward
+
+
+def define_lrn(case, x, parameters):
+    options = {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 1.0} | case.options
+    return naive.lrn(x, **options), lambda dy: (naive.lrn_gradient(dy, x, **options), {})
+
+
 DEFINITIONS = {
+    "group_norm": define_group_norm,
+    "lrn": define_lrn,
     "softmax": define_softmax,
     "log_softmax": define_log_softmax,
     "prelu": define_prelu,

@@ -55,3 +55,50 @@ def channel_max_pool_gradient(dy, x, chosen):
         n, _, *pixel = place
         dx[(n, chosen[place], *pixel)] += dy[place]
     return dx
+
+
+def in_groups(x, groups):
+    """(images * groups, elements of a group)."""
+    return x.reshape(len(x) * groups, -1)
+
+
+def group_norm(x, groups, weight, bias, eps):
+    """weight * (x - mean) / sqrt(variance + eps) + bias, with the moments of a group of channels of one image."""
+    parts = in_groups(x, groups)
+    shares = (parts - parts.mean(1, keepdims=True)) / np.sqrt(parts.var(1, keepdims=True) + eps)
+    by_channel = (1, -1, *[1] * (x.ndim - 2))
+    return weight.reshape(by_channel) * shares.reshape(x.shape) + bias.reshape(by_channel)
+
+
+def group_norm_gradients(dy, x, groups, weight, eps):
+    """(dx, dweight, dbias): the moments depend on each element of their group."""
+    one = np.ones(x.shape[1])
+    shares, axes = group_norm(x, groups, one, 0 * one, eps), (0, *range(2, x.ndim))
+    given = in_groups(dy * weight.reshape(1, -1, *[1] * (x.ndim - 2)), groups)
+    of, deviation = in_groups(shares, groups), np.sqrt(in_groups(x, groups).var(1, keepdims=True) + eps)
+    around = given - given.mean(1, keepdims=True) - of * (given * of).mean(1, keepdims=True)
+    return (around / deviation).reshape(x.shape), (dy * shares).sum(axes), dy.sum(axes)
+
+
+def lrn(x, size, alpha, beta, k):
+    """x / (k + alpha / size * sum of x^2 over the channels around it)^beta (Krizhevsky et al. 2012)."""
+    return x / divisors(x, size, alpha, k) ** beta
+
+
+def divisors(x, size, alpha, k):
+    result = np.full(x.shape, float(k))
+    for c in range(x.shape[1]):
+        for other in range(max(0, c - size // 2), min(x.shape[1], c + size // 2 + 1)):
+            result[:, c] += alpha / size * x[:, other] ** 2
+    return result
+
+
+def lrn_gradient(dy, x, size, alpha, beta, k):
+    """Each output hands its gradient to its own channel and, through the divisor, to those around it."""
+    below, dx = divisors(x, size, alpha, k), np.zeros_like(x)
+    for c in range(x.shape[1]):
+        dx[:, c] += dy[:, c] * below[:, c] ** -beta
+        for other in range(max(0, c - size // 2), min(x.shape[1], c + size // 2 + 1)):
+            of_divisor = -beta * x[:, c] * below[:, c] ** (-beta - 1)
+            dx[:, other] += dy[:, c] * of_divisor * 2 * alpha / size * x[:, other]
+    return dx

@@ -68,6 +68,12 @@ NETWORKS = {
         "upsample: {scale: [3, 2], mode: linear}|crop: 1|pad: {padding: [[1, 0], 2], mode: edge}|"
         "conv: {filters: 3, stride: 2, padding: same}|crop: {size: [2, 3]}|flatten|dense: 3",
     ),
+    "norm_of_groups_of_channels": (
+        2,
+        [5, 6],
+        f"conv: {{filters: 4}}|group_norm: 2|relu|residual: {{main: [{CONV}, group_norm: channels]}}|relu|"
+        "lrn: 3|conv: {filters: 3, kernel: 2}|group_norm: {groups: 1, eps: 0.1}|flatten|group_norm: 1|dense: 3",
+    ),
     "one_axis": (
         2,
         [17],

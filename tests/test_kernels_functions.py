@@ -6,9 +6,9 @@ import pytest
 from cnncli.kernels import functions
 from cnncli.kernels.program import Program, kernel
 
-NAMES = ["exp", "expm1", "tanh", "log1p"]
+NAMES = ["exp", "expm1", "tanh", "log1p", "log"]
 # where its results are neither 0, nor infinite, nor without all their bits
-RANGES = {"exp": (-87, 88.7), "expm1": (-87, 80), "tanh": (-10, 10), "log1p": (0, 1)}
+RANGES = {"exp": (-87, 88.7), "expm1": (-87, 80), "tanh": (-10, 10), "log1p": (0, 1), "log": (1e-6, 1000)}
 
 
 @kernel
@@ -22,8 +22,10 @@ def apply(first, last, y, x, which):
                 to[i] = functions.expm1(of[i])
             elif which == 2:
                 to[i] = functions.tanh(of[i])
-            else:
+            elif which == 3:
                 to[i] = functions.log1p(of[i])
+            else:
+                to[i] = functions.log(of[i])
 
 
 def values(name, x):
@@ -46,7 +48,7 @@ class TestFunctions:
         np.testing.assert_allclose(values(name, x), getattr(np, name)(x), rtol=1e-15)
 
     def test_let_a_nan_through(self, name):
-        x = np.array([np.nan, 0.0], np.float32)
+        x = np.array([np.nan, name == "log"], np.float32)
         np.testing.assert_array_equal(values(name, x), [np.nan, name == "exp"])
 
 
@@ -56,4 +58,6 @@ def test_at_the_ends():
     np.testing.assert_array_equal(values("tanh", infinite), [-1, -1, -1, 1, 1, 1])
     np.testing.assert_array_equal(values("expm1", infinite[:3]), [-1, -1, -1])
     assert values("exp", np.array([-100], np.float32))[0] == pytest.approx(3.7e-44, rel=0.1)  # not flushed to 0
+    wide = np.logspace(-37, 38, 76).astype(np.float32)
+    np.testing.assert_allclose(values("log", wide), np.log(wide.astype(np.float64)), rtol=2e-7)
     assert np.signbit(values("tanh", np.array([-0.0], np.float32)))[0]

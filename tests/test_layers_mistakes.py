@@ -23,9 +23,15 @@ MISTAKES = [
         "the height of 3 reflects at most 2 pixels, not 3",
     ),
     ("crop", 6, (5, 4), {"pixels": 2}, r"2 \+ 2 pixels off the width of 4 leave nothing"),
+    ("group_norm", 6, (3,), {"groups": 4}, "its 4 groups do not divide the 6 channels"),
+    ("dropout", 6, (), {"spatial": True}, "spatial needs an input with spatial axes, not a flat one"),
     ("crop", 6, (5, 4), {"size": 5}, "its width of 5 is larger than the input's 4"),
 ]
-OF_FLAT_IMAGES = [("channel_max_pool", {"size": 2}, "a flattened image has no neighbouring channels")]
+OF_FLAT_IMAGES = [
+    ("channel_max_pool", {"size": 2}, "a flattened image has no neighbouring channels"),
+    ("lrn", {}, "a flattened image has no neighbouring channels"),
+    ("group_norm", {"groups": 2}, "a flattened image has no groups of channels"),
+]
 
 
 @pytest.mark.parametrize(("kind", "channels", "axes", "options", "message"), MISTAKES)
@@ -44,6 +50,8 @@ WRONG = [
     ("upsample: {scale: 0}", "layers[0].upsample.scale: expected an integer from 1 to 65536"),
     ("upsample: {mode: cubic}", 'layers[0].upsample.mode: expected one of nearest, linear, found "cubic"'),
     ("swish: 0", "layers[0].swish.beta: expected a number above 0, found 0"),
+    ("lrn: 4", "layers[0].lrn.size: expected an odd number, which has a channel in the middle, found 4"),
+    ("group_norm: all", "layers[0].group_norm.groups: expected an integer from 1 to 65536, or channels"),
     ("channel_max_pool", 'layers[0].channel_max_pool: missing key "size"'),
 ]
 

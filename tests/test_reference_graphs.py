@@ -22,6 +22,9 @@ LAYERS = [
     ("pad", {"padding": 3, "mode": "constant", "value": 1.5}),
     ("crop", {"pixels": 1}),
     ("crop", {"size": 4}),
+    *(("group_norm", {"groups": groups}) for groups in (1, 2, "channels")),
+    ("lrn", {"size": 3, "alpha": 2.0, "k": 2.0}),
+    ("lrn", {}),
 ]
 
 

@@ -83,6 +83,27 @@ def dropout(first, last, y, x, rows, length, rate, key, samples):
 
 
 @kernel
+def channel_dropout(first, last, y, x, rows, length, channels, factors, rate, key, samples):
+    """As `dropout`, for whole channels: decided by (key, sample, channel) alone.
+
+    factors (N, P) is to work in: what each element of P, a multiple of the channels, is multiplied by.
+    """
+    real, width = y.dtype.type, factors.shape[1]
+    scale, limit = real(1 / (1 - rate)), np.uint64(rate * 2.0**53)
+    for n in range(first, last):
+        image, of_period = mix(key[0], np.uint64(samples[n])), factors[n]
+        for i in range(width):
+            drawn = mix(image, np.uint64(i % channels)) >> np.uint64(11)
+            of_period[i] = scale if drawn >= limit else real(0)
+        for row in range(rows.shape[1]):
+            for done in range(0, length, width):
+                count = min(width, length - done)
+                to, of = row_of(y, n, rows[0, row] + done, count), row_of(x, n, rows[1, row] + done, count)
+                for i in range(count):
+                    to[i] = of[i] * of_period[i] if of_period[i] > 0 else real(0)
+
+
+@kernel
 def copy_rows(first, last, y, x, rows, length):
     """y = x, row by row."""
     for n in range(first, last):

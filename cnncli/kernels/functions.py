@@ -19,6 +19,8 @@ LN2_HIGH = np.float32(0.693359375)  # 10 bits: its product with any n is exact
 LN2_LOW = np.float32(math.log(2) - 0.693359375)
 ROUND = np.float32(1.5 * 2**23)  # added to a number it leaves the nearest integer in the low bits
 ROUND_BITS = int(ROUND.view(np.int32))
+INFINITE = np.float32(math.inf)
+ROOT_BITS = int(np.float32(math.sqrt(0.5)).view(np.int32))
 LOWEST, HIGHEST = np.float32(-105), np.float32(89)  # below exp is 0, above infinite
 TAYLOR = tuple(np.float32(1 / math.factorial(k)) for k in range(2, 8))
 ATANH = tuple(np.float32(1 / k) for k in range(3, 15, 2))  # to s^13: (1/9)^7 / 15 of the sum is left, 1.4e-8
@@ -41,6 +43,31 @@ def _times_power(context, value, rounded):
         return value
 
     return types.float32(value, rounded), codegen
+
+
+@intrinsic
+def _split(context, value):
+    """(m, e) with value = m * 2^e and m from sqrt(1/2) to sqrt(2), of a positive normal number."""
+
+    def codegen(context, builder, signature, arguments):
+        bits = builder.bitcast(arguments[0], I32)
+        above = builder.sub(bits, ir.Constant(I32, ROOT_BITS))
+        exponent = builder.ashr(above, ir.Constant(I32, 23))
+        fraction = builder.sub(bits, builder.shl(exponent, ir.Constant(I32, 23)))
+        parts = builder.bitcast(fraction, REALS[4]), builder.sitofp(exponent, REALS[4])
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    return types.UniTuple(types.float32, 2)(value), codegen
+
+
+@njit(**OPTIONS)
+def _log(x):
+    m, exponent = _split(x)
+    s = (m - np.float32(1)) / (m + np.float32(1))  # log(m) = 2 atanh(s)
+    a, b, c, d, _, _ = ATANH
+    q = s * s
+    more = np.float32(2) * (s + s * q * (a + q * (b + q * (c + q * d))))
+    return exponent * LN2_HIGH + (more + exponent * LN2_LOW) if x < INFINITE else x
 
 
 @njit(**OPTIONS)
@@ -105,6 +132,11 @@ def log1p(x):
     return np.log1p(x)
 
 
+def log(x):
+    """The natural logarithm of a positive normal number."""
+    return np.log(x)
+
+
 def _own(function, single, double):
     @overload(function)
     def choose(x):
@@ -117,3 +149,4 @@ _own(exp, _exp, math.exp)
 _own(expm1, _expm1, math.expm1)
 _own(tanh, _tanh, math.tanh)
 _own(log1p, _log1p, math.log1p)
+_own(log, _log, math.log)

@@ -24,6 +24,7 @@ NEEDED = {
     "pad": {"padding": 2},
     "crop": {"pixels": 2},
     "channel_max_pool": {"size": 2},
+    "group_norm": {"groups": 1},
     "dense": {"units": 4},
     "residual": {"main": ["batch_norm"]},
 }

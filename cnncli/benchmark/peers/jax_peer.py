@@ -138,6 +138,29 @@ def batch_norm(layer):
     return {"weight": jnp.ones(channels), "bias": jnp.zeros(channels)}, apply
 
 
+def group_norm(layer):
+    channels = layer["input"][0]
+    groups = channels if layer["groups"] == "channels" else layer["groups"]
+
+    def apply(p, x, key):
+        axis = CHANNELS % x.ndim
+        parts = x.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
+        axes = tuple(a for a in range(1, parts.ndim) if a != axis)
+        mean, variance = parts.mean(axes, keepdims=True), parts.var(axes, keepdims=True)
+        shares = ((parts - mean) * lax.rsqrt(variance + layer["eps"])).reshape(x.shape)
+        return shares * per_channel(p["weight"], x) + per_channel(p["bias"], x)
+
+    return {"weight": jnp.ones(channels), "bias": jnp.zeros(channels)}, apply
+
+
+def lrn(layer, x):
+    size, reach = [1] * x.ndim, layer["size"] // 2
+    size[CHANNELS] = layer["size"]
+    pads = [(reach, reach) if n > 1 else (0, 0) for n in size]
+    sums = lax.reduce_window(x * x, 0.0, lax.add, size, [1] * x.ndim, pads)
+    return x * (layer["k"] + layer["alpha"] / layer["size"] * sums) ** -layer["beta"]
+
+
 def residual(layer):
     (main, on_main), (shortcut, on_shortcut) = (sequence(layer[name]) for name in ("main", "shortcut"))
 
@@ -149,8 +172,10 @@ def residual(layer):
 
 def dropout(layer):
     def apply(p, x, key):
-        kept = 1 - layer["rate"]
-        return x if key is None else jnp.where(jax.random.bernoulli(key, kept, x.shape), x / kept, 0.0)
+        kept, drawn = 1 - layer["rate"], list(x.shape)
+        if layer["spatial"]:
+            drawn = [n if axis in (0, CHANNELS % x.ndim) else 1 for axis, n in enumerate(x.shape)]
+        return x if key is None else jnp.where(jax.random.bernoulli(key, kept, drawn), x / kept, 0.0)
 
     return {}, apply
 
@@ -183,6 +208,8 @@ LAYERS = {
     "pad": plain(pad),
     "crop": plain(crop),
     "batch_norm": batch_norm,
+    "group_norm": group_norm,
+    "lrn": plain(lrn),
     "residual": residual,
     "dropout": dropout,
     "relu": plain(lambda layer, x: jax.nn.relu(x)),

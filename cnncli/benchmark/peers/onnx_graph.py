@@ -97,6 +97,26 @@ def batch_norm(graph, layer, x):
     return graph.node("BatchNormalization", inputs, epsilon=layer["eps"])
 
 
+def group_norm(graph, layer, x):
+    """As instance normalisation of what has a channel a group: the operator GroupNormalization is of a later opset."""
+    channels, axes = layer["input"][0], [1] * (len(layer["input"]) - 1)
+    groups = channels if layer["groups"] == "channels" else layer["groups"]
+    parts = graph.node("Reshape", [x, graph.fixed(np.array([0, groups, -1], np.int64))])
+    plain = [graph.fixed(np.full(groups, value, np.float32)) for value in (1, 0)]
+    normal = graph.node("InstanceNormalization", [parts, *plain], epsilon=layer["eps"])
+    shares = graph.node("Reshape", [normal, graph.fixed(np.array([0, *layer["input"]], np.int64))])
+    scaled = graph.node("Mul", [shares, graph.learned(channels, *axes)])
+    return graph.node("Add", [scaled, graph.learned(channels, *axes)])
+
+
+def lrn(graph, layer, x):
+    """Of images of two axes, which is all that ONNX Runtime takes."""
+    square = graph.node("Reshape", [x, graph.fixed(np.array([0, layer["input"][0], -1, 1], np.int64))])
+    options = {name: layer[name] for name in ("size", "alpha", "beta")}
+    y = graph.node("LRN", [square], bias=layer["k"], **options)
+    return graph.node("Reshape", [y, graph.fixed(np.array([0, *layer["input"]], np.int64))])
+
+
 def residual(graph, layer, x):
     return graph.node("Add", [sequence(graph, layer["main"], x), sequence(graph, layer["shortcut"], x)])
 
@@ -151,6 +171,8 @@ OPERATORS = {
     "pad": pad,
     "crop": crop,
     "batch_norm": batch_norm,
+    "group_norm": group_norm,
+    "lrn": lrn,
     "residual": residual,
     "dropout": lambda graph, layer, x: x,
     "relu": plain("Relu"),

@@ -111,6 +111,16 @@ def prelu(layer):
     return nn.PReLU(1 if layer["shared"] else layer["input"][0], layer["slope"])
 
 
+def group_norm(layer):
+    channels = layer["input"][0]
+    return nn.GroupNorm(channels if layer["groups"] == "channels" else layer["groups"], channels, layer["eps"])
+
+
+def dropout(layer):
+    kind = f"Dropout{len(layer['input']) - 1}d" if layer["spatial"] else "Dropout"
+    return getattr(nn, kind)(layer["rate"])
+
+
 MODULES = {
     "conv": conv,
     "depthwise_conv": lambda layer: conv(layer, groups=layer["input"][0]),
@@ -126,7 +136,9 @@ MODULES = {
     "crop": crop,
     "batch_norm": batch_norm,
     "residual": Residual,
-    "dropout": lambda layer: nn.Dropout(layer["rate"]),
+    "group_norm": group_norm,
+    "lrn": lambda layer: nn.LocalResponseNorm(*(layer[name] for name in ("size", "alpha", "beta", "k"))),
+    "dropout": dropout,
     "relu": lambda layer: nn.ReLU(),
     "leaky_relu": lambda layer: nn.LeakyReLU(layer["alpha"]),
     "elu": lambda layer: nn.ELU(layer["alpha"]),
