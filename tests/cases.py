@@ -219,6 +219,10 @@ CASES = [
         pool("avg_pool", channels, axes, size, count_padding=True, **options)
         for channels, axes, size, options in POOL[3:11]
     ),
+    *(
+        pool("avg_pool", channels, axes, size, trainable=True, images=5, **options)
+        for channels, axes, size, options in POOL
+    ),
     *(Case("global_avg_pool", channels, axes, {}, 3) for channels, axes in GLOBAL_POOL),
     *(Case("dense", c_in, (), {"units": units}, images) for c_in, units, images in DENSE),
     Case("dense", 20, (), {"units": 5, "bias": False}, 7),
@@ -285,9 +289,25 @@ def define_max_pool(case, x, parameters):
 
 def define_avg_pool(case, x, parameters):
     size, stride, _, padding = window_options(case, "size")
+    if case.options.get("trainable"):
+        return define_subsampling(case, x, parameters)
     counted = case.options.get("count_padding", False)
     y = naive.average_pool(x, size, stride, padding, counted)
     return y, lambda dy: (naive.average_pool_gradient(dy, x, size, stride, padding, counted), {})
+
+
+def define_subsampling(case, x, parameters):
+    """The sum of each window, times its channel's coefficient, plus its bias."""
+    size, stride, _, padding = window_options(case, "size")
+    whole, axes = math.prod(size), (0, *range(2, x.ndim))
+    sums = whole * naive.average_pool(x, size, stride, padding, True)
+    weight, bias = (naive.by_channel(parameters[name], x) for name in ("weight", "bias"))
+
+    def backward(dy):
+        dx = naive.average_pool_gradient(dy * weight * whole, x, size, stride, padding, True)
+        return dx, {"weight": (dy * sums).sum(axes), "bias": dy.sum(axes)}
+
+    return sums * weight + bias, backward
 
 
 def define_global_avg_pool(case, x, parameters):
@@ -354,6 +374,8 @@ def is_exact(case) -> bool:
     if case.kind == "avg_pool":
         size, stride, _, padding = window_options(case, "size")
         share = naive.average_pool(np.ones((1, 1, *case.axes)), size, stride, padding, count_padding=True)
+        if case.options.get("trainable"):
+            return False  # the oracle divides
         counts = (
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )

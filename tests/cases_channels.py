@@ -44,12 +44,15 @@ ROWS = [
     *(("channel_max_pool", *where, options, images) for *where, options, images in CHANNEL_POOL),
     *(("group_norm", *where, options, images) for *where, options, images in GROUP_NORM),
     *(("lrn", *where, options, images) for *where, options, images in LRN),
+    ("rbf", 84, (), {"units": 10, "codes": "digits"}, 5),
+    *(("rbf", c, (), {"units": units, "trainable": True}, n) for c, units, n in [(84, 10, 3), (1, 1, 1), (33, 40, 64)]),
+    ("rbf", 17, (), {"units": 3}, 4),
     *(("dropout", *where, {"rate": rate, "spatial": True}, 3) for where in MAPS if where[1] for rate in (0.5, 0.1)),
 ]
 
 
 def is_exact(case) -> bool:
-    return case.kind in ("prelu", "channel_max_pool")
+    return case.kind in ("prelu", "channel_max_pool", "rbf")
 
 
 def define_softmax(case, x, parameters):
@@ -90,7 +93,16 @@ def define_lrn(case, x, parameters):
     return naive.lrn(x, **options), lambda dy: (naive.lrn_gradient(dy, x, **options), {})
 
 
+def define_rbf(case, x, parameters):
+    def backward(dy):
+        dx, dweight = naive.rbf_gradients(dy, x, parameters["weight"])
+        return dx, {"weight": dweight}
+
+    return naive.rbf(x, parameters["weight"]), backward
+
+
 DEFINITIONS = {
+    "rbf": define_rbf,
     "group_norm": define_group_norm,
     "lrn": define_lrn,
     "softmax": define_softmax,

@@ -102,3 +102,13 @@ def lrn_gradient(dy, x, size, alpha, beta, k):
             of_divisor = -beta * x[:, c] * below[:, c] ** (-beta - 1)
             dx[:, other] += dy[:, c] * of_divisor * 2 * alpha / size * x[:, other]
     return dx
+
+
+def rbf(x, codes):
+    """y[n, o] = - sum over i of (x[n, i] - code[o, i])^2 (LeCun et al. 1998, equation 7)."""
+    return -((x[:, None] - codes) ** 2).sum(2)
+
+
+def rbf_gradients(dy, x, codes):
+    apart = x[:, None] - codes
+    return -2 * (dy[:, :, None] * apart).sum(1), 2 * (dy[:, :, None] * apart).sum(0)

@@ -74,6 +74,13 @@ NETWORKS = {
         f"conv: {{filters: 4}}|group_norm: 2|relu|residual: {{main: [{CONV}, group_norm: channels]}}|relu|"
         "lrn: 3|conv: {filters: 3, kernel: 2}|group_norm: {groups: 1, eps: 0.1}|flatten|group_norm: 1|dense: 3",
     ),
+    "lenet5": (  # as it was: trainable sub-sampling, scaled tanh, distances to codes
+        1,
+        [8, 8],
+        "conv: {filters: 3}|avg_pool: {size: 2, trainable: true}|scaled_tanh|conv: {filters: 6, kernel: 2}|"
+        "avg_pool: {size: 2, trainable: true}|scaled_tanh|flatten|dense: 9|scaled_tanh|rbf: 4",
+    ),
+    "distances_of_an_image": (3, [2, 3], "conv: {filters: 4, kernel: 1}|flatten|rbf: {units: 5, trainable: true}"),
     "one_axis": (
         2,
         [17],

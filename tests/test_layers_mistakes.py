@@ -25,6 +25,14 @@ MISTAKES = [
     ("crop", 6, (5, 4), {"pixels": 2}, r"2 \+ 2 pixels off the width of 4 leave nothing"),
     ("group_norm", 6, (3,), {"groups": 4}, "its 4 groups do not divide the 6 channels"),
     ("dropout", 6, (), {"spatial": True}, "spatial needs an input with spatial axes, not a flat one"),
+    ("rbf", 6, (2,), {"units": 3}, "it needs a flat input: put `flatten` before it"),
+    (
+        "rbf",
+        80,
+        (),
+        {"units": 10, "codes": "digits"},
+        "the codes of the digits need 84 inputs, 12 rows of 7, and 10 units",
+    ),
     ("crop", 6, (5, 4), {"size": 5}, "its width of 5 is larger than the input's 4"),
 ]
 OF_FLAT_IMAGES = [
@@ -52,6 +60,10 @@ WRONG = [
     ("swish: 0", "layers[0].swish.beta: expected a number above 0, found 0"),
     ("lrn: 4", "layers[0].lrn.size: expected an odd number, which has a channel in the middle, found 4"),
     ("group_norm: all", "layers[0].group_norm.groups: expected an integer from 1 to 65536, or channels"),
+    (
+        "avg_pool: {size: 2, trainable: true, count_padding: true}",
+        "layers[0].avg_pool: with trainable it sums its windows: count_padding has no meaning",
+    ),
     ("channel_max_pool", 'layers[0].channel_max_pool: missing key "size"'),
 ]
 

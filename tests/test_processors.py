@@ -74,6 +74,7 @@ def test_kernels_are_right_as_plain_python():
         "crop",
         "group_norm",
         "lrn",
+        "rbf",
     ):
         names += oracle_of(kind, 2)
     names += [*oracle_of("max_pool", 2, "test_gated_gradient"), "test_kernels.py::TestRanks"]

@@ -25,6 +25,8 @@ LAYERS = [
     *(("group_norm", {"groups": groups}) for groups in (1, 2, "channels")),
     ("lrn", {"size": 3, "alpha": 2.0, "k": 2.0}),
     ("lrn", {}),
+    ("avg_pool", {"size": 2, "trainable": True}),
+    ("avg_pool", {"size": 3, "stride": 2, "padding": 1, "trainable": True}),
 ]
 
 
@@ -76,3 +78,11 @@ def test_forward_is_onnx_runtimes(graphs, kind, options, channels, axes):
     bound = Bound(case, np.float32)
     bound.set(x, parameters)
     np.testing.assert_allclose(bound.forward(), wanted.reshape(3, *programs.sizes(bound.output)), rtol=1e-5, atol=1e-6)
+
+
+FLAT = [("rbf", {"units": 7, "trainable": True}), ("softmax", {}), ("prelu", {}), ("group_norm", {"groups": 2})]
+
+
+@pytest.mark.parametrize(("kind", "options"), FLAT, ids=str)
+def test_forward_of_flat_inputs_is_onnx_runtimes(graphs, kind, options):
+    test_forward_is_onnx_runtimes(graphs, kind, options, 20, ())

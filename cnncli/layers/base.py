@@ -88,14 +88,15 @@ class Shape:
 class Parameter:
     """One learned array. `shape` is the kernels' layout; `file_shape` is the field's order, (out, in, ...).
 
-    `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. Weight decay applies to what
-    `decays`: weights, not biases. What is not `learned` has no gradient: it is counted while training.
+    `fans` is (fan in, fan out); `init` may be a function of a random generator and the file shape. `to_file` and
+    `from_file` turn one layout into the other. Weight decay applies to what `decays`: weights, not biases. What is not
+    `learned` has no gradient: it is counted while training, or stays as it is.
     """
 
     shape: tuple[int, ...]
     file_shape: tuple[int, ...]
     fans: tuple[int, int]
-    init: Init
+    init: Init | Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
     decays: bool = True
     learned: bool = True
     to_file: Callable[[np.ndarray], np.ndarray] = lambda array: array

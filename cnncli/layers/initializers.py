@@ -20,6 +20,8 @@ def initial(parameter: Parameter, seed: int, path: str, dtype=np.float64) -> np.
     if isinstance(parameter.init, Constant):
         return np.full(parameter.file_shape, parameter.init.constant, dtype)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(path.encode())])))
+    if callable(parameter.init):
+        return parameter.init(generator, parameter.file_shape).astype(dtype)
     if parameter.init == "orthogonal":
         return _orthogonal(generator, parameter.file_shape).astype(dtype)
     fan_in, fan_out = parameter.fans

@@ -5,11 +5,26 @@ never pooled.
 import math
 
 import numpy as np
+from pydantic import model_validator
 
-from cnncli.kernels import geometry, global_pool, pool
+from cnncli.kernels import geometry, global_pool, normalize, pool
+from cnncli.kernels.buffer import new_buffer
 from cnncli.kernels.geometry import Axis
 from cnncli.kernels.tile import SINGLE
-from cnncli.layers.base import DATA, Binding, Layer, Padding, PerAxis, Shape, register, window_axes
+from cnncli.layers.base import (
+    DATA,
+    NO_BORDER,
+    WEIGHT,
+    Binding,
+    Constant,
+    Layer,
+    Padding,
+    Parameter,
+    PerAxis,
+    Shape,
+    register,
+    window_axes,
+)
 
 
 class Windows(Layer):
@@ -87,11 +102,34 @@ class MaxPool(Maximum, Pool):
 
 @register("avg_pool")
 class AvgPool(Pool):
-    """The mean of each window: over its elements inside the input, or with `count_padding` over its whole size."""
+    """The mean of each window: over its elements inside the input, or with `count_padding` over its whole size.
+
+    With `trainable`, LeNet-5's sub-sampling (LeCun et al. 1998, section II.B): the sum of each window times a learned
+    coefficient of its channel, plus a learned bias. It begins as the mean.
+    """
 
     count_padding: bool = False
+    trainable: bool = False
+
+    @model_validator(mode="after")
+    def counts_no_padding_of_sums(self):
+        if self.trainable and self.count_padding:
+            raise ValueError("with trainable it sums its windows: count_padding has no meaning")
+        return self
+
+    def parameters(self, shape):
+        if not self.trainable:
+            return {}
+        size, mean = (shape.channels,), 1 / math.prod(self.window(shape)[0])
+        return {
+            name: Parameter(size, size, (1, 1), Constant(constant=value), decays=False)
+            for name, value in (("weight", mean), ("bias", 0.0))
+        }
 
     def bind(self, b: Binding):
+        return self._bind_trained(b) if self.trainable else self._bind_mean(b)
+
+    def _bind_mean(self, b: Binding):
         x, y, channels = b.x.array, b.y.array, b.x.channels
         rows, taps, phases = self._tables(b, b.x, [b.y])
         whole = math.prod(self.window(b.shape)[0])
@@ -103,6 +141,41 @@ class AvgPool(Pool):
         back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy])
         backward = pool.average_pool_gradient.step(len(dx), dx, dy, back_rows, back_taps, phases, scales, channels)
         return forward, [(DATA, [backward])]
+
+    def _bind_trained(self, b: Binding):
+        """The sums, then what a normalisation by fixed moments does: a scale and a shift of each channel."""
+        x, channels, length, starts = b.x.array, b.x.channels, b.y.size[2] * b.x.channels, b.y.row_starts
+        weight, zeros, ones = b.parameters["weight"], np.zeros(channels, x.dtype), np.ones(channels, x.dtype)
+        sums, period = new_buffer(b.arena, len(x), b.y, NO_BORDER), normalize.period(channels, length)
+        rows, taps, phases = self._tables(b, b.x, [sums])
+        unscaled, many = np.ones(len(phases), x.dtype), len(x) * len(starts)
+
+        def scaled(to, of, bias):
+            terms = b.arena.take((3, period))
+            places = np.stack([to.row_starts, of.row_starts, of.row_starts])
+            return [
+                normalize.fixed_statistics.step(channels, terms, weight, bias, zeros, ones, 0.0),
+                normalize.normalize.step(many, to.array, of.array, of.array, places, length, terms, False, False),
+            ]
+
+        pooled = pool.average_pool.step(len(x), sums.array, x, rows, taps, phases, unscaled, channels)
+        forward = [pooled, *scaled(b.y, sums, b.parameters["bias"])]
+        if b.dy is None:
+            return forward, []
+        tasks = normalize.chunks(many, length)
+        partial, origin = b.arena.take((tasks, 2, period)), b.arena.take((period,))
+        places, learned = np.stack([b.dy.row_starts, sums.row_starts]), (b.gradients[n] for n in ("weight", "bias"))
+        backward = [
+            normalize.products.step(tasks, partial, origin, b.dy.array, sums.array, places, length),
+            normalize.gradient_terms.step(channels, b.arena.take((3, period)), *learned, partial, weight, ones, 1.0),
+        ]
+        if b.dx is None:
+            return forward, [(WEIGHT, backward)]
+        dsums, dx = new_buffer(b.arena, len(x), b.y, NO_BORDER), b.dx.array
+        back_rows, back_taps, _ = self._tables(b, b.dx, [dsums])
+        tables = back_rows, back_taps, phases, unscaled, channels
+        spread = pool.average_pool_gradient.step(len(dx), dx, dsums.array, *tables)
+        return forward, [(WEIGHT, backward), (DATA, [*scaled(dsums, b.dy, zeros), spread])]
 
 
 class Global(Windows):

@@ -26,8 +26,10 @@ NEEDED = {
     "channel_max_pool": {"size": 2},
     "group_norm": {"groups": 1},
     "dense": {"units": 4},
+    "rbf": {"units": 4, "trainable": True},
     "residual": {"main": ["batch_norm"]},
 }
+VARIANTS = {"avg_pool": {"size": 2, "trainable": True}, "dropout": {"spatial": True}}  # with kernels of their own
 OWN_TILES = "lenet", "mnist-fast"  # models whose first convolution is compiled for its channels and its kernel
 ENDS = "flatten", "global_avg_pool", "global_max_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
@@ -59,12 +61,13 @@ def network_of_all(loss: str, end: str) -> spec.Specification:
     Convolutions come first: before the first parameter nothing runs backward, and the first one's input has no
     gradient. One comes last too: its gradient has a border, and is copied from the flat one.
     """
-    between = [kind for kind in LAYERS if kind not in ("conv", *ENDS, "dense")]
+    between = [kind for kind in LAYERS if kind not in ("conv", *ENDS, "dense", "rbf")]
     convolutions = [{"conv": CONV}, {"conv": CONV}, {"conv": WINOGRAD}]
-    others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense"))]
+    others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense", "rbf"))]
+    variants = [{kind: options} for kind, options in VARIANTS.items()]
     document = {
         "input": {"channels": 1, "size": [SIZE, SIZE]},
-        "layers": [*convolutions, *others[0], {"conv": WINOGRAD}, *others[1]],
+        "layers": [*convolutions, *others[0], *variants, {"conv": WINOGRAD}, *others[1]],
         "loss": loss,
     }
     return spec.parse(json.dumps(document), "warm")

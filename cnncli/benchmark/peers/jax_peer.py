@@ -84,7 +84,25 @@ def reduced(layer, x, start, combine):
     return lax.reduce_window(x, start, combine, around(1, layer["kernel"]), around(1, layer["stride"]), pads)
 
 
+def rbf(layer):
+    codes = jnp.sign(normal(layer["units"], layer["input"][0]))
+    weights = {"weight": codes} if layer["trainable"] else {}
+    return weights, lambda p, x, key: -jnp.square(x[:, None] - p.get("weight", codes)).sum(2)
+
+
+def subsampling(layer):
+    channels = layer["input"][0]
+
+    def apply(p, x, key):
+        return reduced(layer, x, 0.0, lax.add) * per_channel(p["weight"], x) + per_channel(p["bias"], x)
+
+    return {"weight": jnp.full(channels, 1 / math.prod(layer["kernel"])), "bias": jnp.zeros(channels)}, apply
+
+
 def avg_pool(layer):
+    if layer["trainable"]:
+        return subsampling(layer)
+
     def apply(p, x, key):
         if layer["count_padding"]:
             return reduced(layer, x, 0.0, lax.add) / math.prod(layer["kernel"])
@@ -210,6 +228,7 @@ LAYERS = {
     "batch_norm": batch_norm,
     "group_norm": group_norm,
     "lrn": plain(lrn),
+    "rbf": rbf,
     "residual": residual,
     "dropout": dropout,
     "relu": plain(lambda layer, x: jax.nn.relu(x)),

@@ -67,6 +67,25 @@ def channel_max_pool(graph, layer, x):
     return graph.node("ReduceMax", [groups], axes=[2], keepdims=0)
 
 
+def avg_pool(graph, layer, x):
+    counted = layer["count_padding"] or layer["trainable"]
+    y = graph.node("AveragePool", [x], count_include_pad=int(counted), **window(layer))
+    if not layer["trainable"]:
+        return y
+    sums, axes = graph.node("Mul", [y, number(graph, math.prod(layer["kernel"]))]), [1] * len(layer["pads"])
+    scaled = graph.node("Mul", [sums, graph.learned(layer["input"][0], *axes)])
+    return graph.node("Add", [scaled, graph.learned(layer["input"][0], *axes)])
+
+
+def rbf(graph, layer, x):
+    shape = layer["units"], layer["input"][0]
+    codes = graph.learned(*shape) if layer["trainable"] else graph.fixed(np.ones(shape, np.float32))
+    rows = graph.node("Unsqueeze", [x, graph.fixed(np.array([1], np.int64))])
+    apart = graph.node("Sub", [rows, codes])
+    distances = graph.node("ReduceSumSquare", [apart], axes=[2], keepdims=0)
+    return graph.node("Neg", [distances])
+
+
 def upsample(graph, layer, x):
     axes = zip(layer["output"][1:], layer["input"][1:], strict=True)
     scales = graph.fixed(np.array([1, 1, *(after / before for after, before in axes)], np.float32))
@@ -161,9 +180,7 @@ OPERATORS = {
     "dense": dense,
     "flatten": plain("Flatten"),
     "max_pool": lambda graph, layer, x: graph.node("MaxPool", [x], **window(layer)),
-    "avg_pool": lambda graph, layer, x: graph.node(
-        "AveragePool", [x], count_include_pad=int(layer["count_padding"]), **window(layer)
-    ),
+    "avg_pool": avg_pool,
     "global_avg_pool": global_pool("GlobalAveragePool"),
     "global_max_pool": global_pool("GlobalMaxPool"),
     "channel_max_pool": channel_max_pool,
@@ -173,6 +190,7 @@ OPERATORS = {
     "batch_norm": batch_norm,
     "group_norm": group_norm,
     "lrn": lrn,
+    "rbf": rbf,
     "residual": residual,
     "dropout": lambda graph, layer, x: x,
     "relu": plain("Relu"),

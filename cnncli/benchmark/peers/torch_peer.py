@@ -61,6 +61,35 @@ def avg_pool(layer):
     return pool(layer, "AvgPool", 0.0, count_include_pad=layer["count_padding"])
 
 
+class Scale(nn.Module):
+    """A coefficient and a bias for each channel."""
+
+    def __init__(self, channels, rank, coefficient):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels, *[1] * rank), coefficient))
+        self.bias = nn.Parameter(torch.zeros(channels, *[1] * rank))
+
+    def forward(self, x):
+        return x * self.weight + self.bias
+
+
+def subsampling(layer):
+    """A sum over each window, the mean with the padding times its size, in LeNet-5's trainable scale."""
+    return nn.Sequential(avg_pool(layer | {"count_padding": True}), Scale(layer["input"][0], len(layer["pads"]), 1.0))
+
+
+class Rbf(nn.Module):
+    """Minus the squared distances to codes of 1 and -1."""
+
+    def __init__(self, layer):
+        super().__init__()
+        codes = torch.randint(0, 2, (layer["units"], layer["input"][0])) * 2.0 - 1
+        self.weight = nn.Parameter(codes, requires_grad=layer["trainable"])
+
+    def forward(self, x):
+        return -(x[:, None] - self.weight).square().sum(2)
+
+
 def batch_norm(layer):
     kind = getattr(nn, f"BatchNorm{max(1, len(layer['input']) - 1)}d")
     return kind(layer["input"][0], layer["eps"], layer["momentum"])
@@ -127,7 +156,7 @@ MODULES = {
     "dense": lambda layer: nn.Linear(layer["input"][0], layer["output"][0], layer["bias"]),
     "flatten": lambda layer: nn.Flatten(),
     "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf")),
-    "avg_pool": avg_pool,
+    "avg_pool": lambda layer: subsampling(layer) if layer["trainable"] else avg_pool(layer),
     "global_avg_pool": lambda layer: global_pool(layer, "AdaptiveAvgPool"),
     "global_max_pool": lambda layer: global_pool(layer, "AdaptiveMaxPool"),
     "channel_max_pool": channel_max_pool,
@@ -135,6 +164,7 @@ MODULES = {
     "pad": pad,
     "crop": crop,
     "batch_norm": batch_norm,
+    "rbf": Rbf,
     "residual": Residual,
     "group_norm": group_norm,
     "lrn": lambda layer: nn.LocalResponseNorm(*(layer[name] for name in ("size", "alpha", "beta", "k"))),
