@@ -75,7 +75,7 @@ def _window(row) -> str:
 
 
 def _by(separator: str, numbers) -> str:
-    return separator.join(map(str, numbers))
+    return separator.join(str(n) if isinstance(n, int) else f"{n:.3g}" for n in numbers)
 
 
 def _bytes(count: int) -> str:

@@ -1,5 +1,6 @@
 """PyTorch as a peer: a worker process, run as a script with a memory layout as its argument (eager, channels_last)."""
 
+import math
 import re
 import sys
 import time
@@ -61,21 +62,19 @@ def avg_pool(layer):
     return pool(layer, "AvgPool", 0.0, count_include_pad=layer["count_padding"])
 
 
-class Scale(nn.Module):
-    """A coefficient and a bias for each channel."""
+class Subsampling(nn.Module):
+    """A sum over each window, which is the mean with the padding times its size, with a learned scale and shift."""
 
-    def __init__(self, channels, rank, coefficient):
+    def __init__(self, layer):
         super().__init__()
-        self.weight = nn.Parameter(torch.full((channels, *[1] * rank), coefficient))
-        self.bias = nn.Parameter(torch.zeros(channels, *[1] * rank))
+        channels, self.size = layer["input"][0], math.prod(layer["kernel"])
+        self.pool, self.by_channel = avg_pool(layer | {"count_padding": True}), [-1, *[1] * len(layer["pads"])]
+        self.weight = nn.Parameter(torch.full((channels,), 1 / self.size))
+        self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x):
-        return x * self.weight + self.bias
-
-
-def subsampling(layer):
-    """A sum over each window, the mean with the padding times its size, in LeNet-5's trainable scale."""
-    return nn.Sequential(avg_pool(layer | {"count_padding": True}), Scale(layer["input"][0], len(layer["pads"]), 1.0))
+        scale, shift = self.weight.view(self.by_channel), self.bias.view(self.by_channel)
+        return self.pool(x) * self.size * scale + shift
 
 
 class Rbf(nn.Module):
@@ -84,7 +83,7 @@ class Rbf(nn.Module):
     def __init__(self, layer):
         super().__init__()
         codes = torch.randint(0, 2, (layer["units"], layer["input"][0])) * 2.0 - 1
-        self.weight = nn.Parameter(codes, requires_grad=layer["trainable"])
+        self.weight = nn.Parameter(codes) if layer["trainable"] else nn.Buffer(codes)
 
     def forward(self, x):
         return -(x[:, None] - self.weight).square().sum(2)
@@ -114,7 +113,7 @@ def swish(layer):
 
 def channel_max_pool(layer):
     size, stride = layer["size"], layer["stride"] or layer["size"]
-    return Function(lambda x: x.unfold(1, size, stride).amax(-1))
+    return Function(lambda x: x.unfold(1, size, stride).max(-1).values)  # amax shares gradients among equals
 
 
 def upsample(layer):
@@ -156,7 +155,7 @@ MODULES = {
     "dense": lambda layer: nn.Linear(layer["input"][0], layer["output"][0], layer["bias"]),
     "flatten": lambda layer: nn.Flatten(),
     "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf")),
-    "avg_pool": lambda layer: subsampling(layer) if layer["trainable"] else avg_pool(layer),
+    "avg_pool": lambda layer: Subsampling(layer) if layer["trainable"] else avg_pool(layer),
     "global_avg_pool": lambda layer: global_pool(layer, "AdaptiveAvgPool"),
     "global_max_pool": lambda layer: global_pool(layer, "AdaptiveMaxPool"),
     "channel_max_pool": channel_max_pool,
