@@ -38,12 +38,16 @@ class Windows(Layer):
         axes = self.axes(shape)
         return tuple(axis.kernel for axis in axes), tuple(axis.stride for axis in axes)
 
-    def _tables(self, b, source, results):
+    def tiled(self, shape) -> bool:
+        """Whether each element is in one window: else their gradient is cleared, and added to."""
+        return all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self.axes(shape))
+
+    def tables(self, shape, source, results):
         """The windows' tables from a buffer to others, and their phases as an array."""
-        groups = [geometry.forward_groups(axis) for axis in self.axes(b.shape)]
+        groups = [geometry.forward_groups(axis) for axis in self.axes(shape)]
         layouts = [getattr(r, "layout", r) for r in results]
         tables = geometry.tables(groups, source.layout, layouts, (0, 0, 0))
-        last = b.shape.channels - 1
+        last = shape.channels - 1
         for row, count, tap, taps in tables.phases:
             window = tables.rows[0, row : row + count], tables.taps[0, tap : tap + taps]
             geometry.check_bounds("pooled", source.layout.elements, *window, last)
@@ -82,16 +86,14 @@ class Maximum(Windows):
         x, y, packed = b.x.array, b.y.array, geometry.packed(b.y.size, b.y.channels)
         arg = b.arena.take((x.shape[0], packed.elements), np.int32)
         columns = geometry.columns(b.y.channels, 1, 0, 0, y.itemsize, widest=SINGLE)
-        rows, taps, phases = self._tables(b, b.x, [b.y, packed])
+        rows, taps, phases = self.tables(b.shape, b.x, [b.y, packed])
         forward = [pool.max_pool.step(len(y), y, arg, x, rows, taps, phases, columns)]
         if b.dx is None:
             return forward, []
         dx, dy = b.dx.array, b.dy.array
-        back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy, packed, b.y])
-        # where windows overlap, or leave elements out, dx is cleared and added to
-        tiled = all(a.stride == a.kernel and not a.before and a.out * a.kernel == a.size for a in self.axes(b.shape))
-        tables = back_rows, back_taps, phases, columns
-        backward = pool.max_pool_gradient.step(len(dx), dx, dy, arg, y, *tables, b.gated, not tiled)
+        back_rows, back_taps, _ = self.tables(b.shape, b.dx, [b.dy, packed, b.y])
+        tables, overlap = (back_rows, back_taps, phases, columns), not self.tiled(b.shape)
+        backward = pool.max_pool_gradient.step(len(dx), dx, dy, arg, y, *tables, b.gated, overlap)
         return forward, [(DATA, [backward])]
 
 
@@ -131,14 +133,14 @@ class AvgPool(Pool):
 
     def _bind_mean(self, b: Binding):
         x, y, channels = b.x.array, b.y.array, b.x.channels
-        rows, taps, phases = self._tables(b, b.x, [b.y])
+        rows, taps, phases = self.tables(b.shape, b.x, [b.y])
         whole = math.prod(self.window(b.shape)[0])
         scales = (1 / np.where(self.count_padding, whole, phases[:, 3])).astype(x.dtype)
         forward = [pool.average_pool.step(len(y), y, x, rows, taps, phases, scales, channels)]
         if b.dx is None:
             return forward, []
         dx, dy = b.dx.array, b.dy.array
-        back_rows, back_taps, _ = self._tables(b, b.dx, [b.dy])
+        back_rows, back_taps, _ = self.tables(b.shape, b.dx, [b.dy])
         backward = pool.average_pool_gradient.step(len(dx), dx, dy, back_rows, back_taps, phases, scales, channels)
         return forward, [(DATA, [backward])]
 
@@ -147,7 +149,7 @@ class AvgPool(Pool):
         x, channels, length, starts = b.x.array, b.x.channels, b.y.size[2] * b.x.channels, b.y.row_starts
         weight, zeros, ones = b.parameters["weight"], np.zeros(channels, x.dtype), np.ones(channels, x.dtype)
         sums, period = new_buffer(b.arena, len(x), b.y, NO_BORDER), normalize.period(channels, length)
-        rows, taps, phases = self._tables(b, b.x, [sums])
+        rows, taps, phases = self.tables(b.shape, b.x, [sums])
         unscaled, many = np.ones(len(phases), x.dtype), len(x) * len(starts)
 
         def scaled(to, of, bias):
@@ -172,7 +174,7 @@ class AvgPool(Pool):
         if b.dx is None:
             return forward, [(WEIGHT, backward)]
         dsums, dx = new_buffer(b.arena, len(x), b.y, NO_BORDER), b.dx.array
-        back_rows, back_taps, _ = self._tables(b, b.dx, [dsums])
+        back_rows, back_taps, _ = self.tables(b.shape, b.dx, [dsums])
         tables = back_rows, back_taps, phases, unscaled, channels
         spread = pool.average_pool_gradient.step(len(dx), dx, dsums.array, *tables)
         return forward, [(WEIGHT, backward), (DATA, [*scaled(dsums, b.dy, zeros), spread])]
