@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import cases_channels
+import cases_images
 import naive
 import numpy as np
 
@@ -205,6 +207,7 @@ DEPTHWISE = [
 
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
+PLAIN_ACTIVATIONS = ("relu", "relu6", "gelu", "sigmoid", "tanh", "scaled_tanh", "softplus")
 GLOBAL_POOL = [(6, (5, 7)), (16, (4, 4)), (1, (8,)), (33, (1, 1)), (5, (2, 4, 2)), (3, (2, 3, 2))]
 # with channels that do not divide a segment of the kernel's, more than one, rows of many segments, many images
 NORM = [(33, (2, 40), 1), (48, (1, 23), 2), (600, (2,), 3), (3, (40,), 1), (4, (2, 2), 70), (1, (1, 1), 1), (9, (), 1)]
@@ -224,11 +227,16 @@ CASES = [
         pool("avg_pool", channels, axes, size, count_padding=True, **options)
         for channels, axes, size, options in POOL[3:11]
     ),
+    *(
+        pool("avg_pool", channels, axes, size, trainable=True, images=5, **options)
+        for channels, axes, size, options in POOL
+    ),
     *(Case("global_avg_pool", channels, axes, {}, 3) for channels, axes in GLOBAL_POOL),
     *(Case("dense", c_in, (), {"units": units}, images) for c_in, units, images in DENSE),
     Case("dense", 20, (), {"units": 5, "bias": False}, 7),
     *(Case("flatten", channels, axes, {}, 3) for channels, axes in MAPS),
-    *(Case(kind, *where, {}, 3) for kind in ("relu", "gelu", "sigmoid", "tanh") for where in MAPS),
+    *(Case(kind, *where, {}, 3) for kind in PLAIN_ACTIVATIONS for where in MAPS),
+    *(Case("swish", *where, options, 3) for where in MAPS for options in ({}, {"beta": 0.5})),
     *(Case("leaky_relu", *where, options, 3) for where in MAPS for options in ({}, {"alpha": 0.25})),
     *(Case("elu", *where, options, 3) for where in MAPS for options in ({}, {"alpha": 0.5})),
     Case("leaky_relu", 4, (3, 3), {"alpha": 0.0}),
@@ -238,6 +246,7 @@ CASES = [
     Case("batch_norm", 5, (3, 4), {"eps": 0.5, "momentum": 1.0}, 4),
     *(Case("dropout", *where, {}, 3) for where in MAPS),
     *(Case("dropout", 6, (4, 4), {"rate": rate}, 3) for rate in (0.1, 0.75, 0.0)),
+    *(Case(*row) for row in (*cases_channels.ROWS, *cases_images.ROWS)),
 ]
 
 
@@ -288,8 +297,24 @@ def define_max_pool(case, x, parameters):
 
 def define_avg_pool(case, x, parameters):
     size, stride, dilation, padding = window_options(case, "size")
+    if case.options.get("trainable"):
+        return define_subsampling(case, x, parameters)
     given = size, stride, padding, dilation, case.options.get("count_padding", False)
     return naive.average_pool(x, *given), lambda dy: (naive.average_pool_gradient(dy, x, *given), {})
+
+
+def define_subsampling(case, x, parameters):
+    """The sum of each window, times its channel's coefficient, plus its bias."""
+    size, stride, dilation, padding = window_options(case, "size")
+    whole, axes = math.prod(size), (0, *range(2, x.ndim))
+    sums = whole * naive.average_pool(x, size, stride, padding, dilation, True)
+    weight, bias = (naive.by_channel(parameters[name], x) for name in ("weight", "bias"))
+
+    def backward(dy):
+        dx = naive.average_pool_gradient(dy * weight * whole, x, size, stride, padding, dilation, True)
+        return dx, {"weight": (dy * sums).sum(axes), "bias": dy.sum(axes)}
+
+    return sums * weight + bias, backward
 
 
 def define_global_avg_pool(case, x, parameters):
@@ -302,7 +327,8 @@ def define_flatten(case, x, parameters):
 
 
 def define_activation(case, x, parameters):
-    alpha = case.options.get("alpha", {"leaky_relu": 0.01, "elu": 1.0}.get(case.kind, 0.0))
+    name = {"swish": "beta"}.get(case.kind, "alpha")
+    alpha = case.options.get(name, {"leaky_relu": 0.01, "elu": 1.0, "swish": 1.0}.get(case.kind, 0.0))
     y = naive.activation(case.kind, x, alpha)
     return y, lambda dy: (naive.activation_gradient(case.kind, dy, x, alpha), {})
 
@@ -335,6 +361,8 @@ DEFINITIONS = {
     "batch_norm": define_batch_norm,
     "dropout": define_dropout,
     **dict.fromkeys(naive.ACTIVATIONS, define_activation),
+    **cases_channels.DEFINITIONS,
+    **cases_images.DEFINITIONS,
 }
 
 
@@ -353,8 +381,12 @@ def is_exact(case) -> bool:
     if case.kind == "avg_pool":
         size, stride, dilation, padding = window_options(case, "size")
         share = naive.average_pool(np.ones((1, 1, *case.axes)), size, stride, padding, dilation, count_padding=True)
+        if case.options.get("trainable"):
+            return False  # the oracle divides
         counts = (
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )
         return all(map(power_of_two, counts))
-    return case.kind in ("conv", "depthwise_conv", "dense", "max_pool", "flatten", "relu")
+    if case.kind in ("conv", "depthwise_conv", "dense", "max_pool", "flatten", "relu", "relu6"):
+        return True
+    return cases_channels.is_exact(case) or cases_images.is_exact(case)

@@ -199,6 +199,16 @@ ACTIVATIONS = {
     ),
     "sigmoid": (lambda x, a: sigmoid(x), lambda x, a: sigmoid(x) * sigmoid(-x)),
     "tanh": (lambda x, a: math.tanh(x), lambda x, a: 1 - math.tanh(x) ** 2),
+    "relu6": (lambda x, a: min(max(x, 0.0), 6.0), lambda x, a: float(0 < x < 6)),
+    "softplus": (lambda x, a: max(x, 0.0) + math.log1p(math.exp(-abs(x))), lambda x, a: sigmoid(x)),
+    "swish": (
+        lambda x, a: x * sigmoid(a * x),
+        lambda x, a: sigmoid(a * x) + a * x * sigmoid(a * x) * sigmoid(-a * x),
+    ),
+    "scaled_tanh": (
+        lambda x, a: 1.7159 * math.tanh(2 * x / 3),
+        lambda x, a: 1.7159 * 2 / 3 * (1 - math.tanh(2 * x / 3) ** 2),
+    ),
 }
 
 

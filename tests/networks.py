@@ -50,6 +50,38 @@ NETWORKS = {
         "conv: {filters: 4}|gelu|conv: {filters: 4, kernel: 2}|elu|avg_pool: 3|flatten|dense: 6|tanh|dense: 5|"
         "leaky_relu: 0.2|dense: 5|sigmoid|dense: 3",
     ),
+    "activations_of_channels": (
+        2,
+        [6, 6],
+        "conv: {filters: 4}|prelu|conv: {filters: 6, kernel: 2}|channel_max_pool: 2|flatten|prelu: 0.1|dense: 7|relu6|"
+        "dense: 6|softmax|dense: 6|swish|channel_max_pool: {size: 3, stride: 1}|dense: 5|scaled_tanh|dense: 3|"
+        "log_softmax",
+    ),
+    "pooled_globally": (
+        2,
+        [6, 7],
+        "conv: {filters: 4}|softplus|softmax|conv: {filters: 5, padding: same}|relu|global_max_pool|dense: 3",
+    ),
+    "of_another_size": (
+        2,
+        [5, 6],
+        "pad: {padding: 2, mode: reflect}|conv: {filters: 4}|relu|upsample|conv: {filters: 3, kernel: 2, stride: 3}|"
+        "upsample: {scale: [3, 2], mode: linear}|crop: 1|pad: {padding: [[1, 0], 2], mode: edge}|"
+        "conv: {filters: 3, stride: 2, padding: same}|crop: {size: [2, 3]}|flatten|dense: 3",
+    ),
+    "norm_of_groups_of_channels": (
+        2,
+        [5, 6],
+        f"conv: {{filters: 4}}|group_norm: 2|relu|residual: {{main: [{CONV}, group_norm: channels]}}|relu|"
+        "lrn: 3|conv: {filters: 3, kernel: 2}|group_norm: {groups: 1, eps: 0.1}|flatten|group_norm: 1|dense: 3",
+    ),
+    "lenet5": (  # as it was: trainable sub-sampling, scaled tanh, distances to codes
+        1,
+        [8, 8],
+        "conv: {filters: 3}|avg_pool: {size: 2, trainable: true}|scaled_tanh|conv: {filters: 6, kernel: 2}|"
+        "avg_pool: {size: 2, trainable: true}|scaled_tanh|flatten|dense: 9|scaled_tanh|rbf: 4",
+    ),
+    "distances_of_an_image": (3, [2, 3], "conv: {filters: 4, kernel: 1}|flatten|rbf: {units: 5, trainable: true}"),
     "one_axis": (
         2,
         [17],

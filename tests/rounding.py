@@ -1,6 +1,7 @@
 """How far rounding may take a layer's results from its definition."""
 
 import naive
+import naive_channels
 import numpy as np
 
 
@@ -9,6 +10,8 @@ def tolerances(case, x, parameters, dy, dtype):
     eps = np.finfo(dtype).eps
     if case.kind == "batch_norm":
         return _of_batch_norm(case, x, parameters, dy, eps)
+    if case.kind == "group_norm":
+        return _of_group_norm(case, x, parameters, dy, eps)
     return {}
 
 
@@ -26,9 +29,9 @@ def _of_batch_norm(case, x, parameters, dy, eps):
     and products of those.
     """
     axes, (mean, variance) = (0, *range(2, x.ndim)), naive.batch_statistics(x)
-    n, deviation = x.size / len(mean), np.sqrt(variance + case.options.get("eps", 1e-5))
+    deviation = np.sqrt(variance + case.options.get("eps", 1e-5))
     far = abs(x - naive.by_channel(mean, x)).max(axes) / deviation
-    error = eps * ((n + 4) * (1 + 2 * far + 2 * far**3) + 2 * abs(mean) / deviation)
+    error = _of_normalized(x.size / len(mean), mean, deviation, far, eps)
     weight, bias, total = abs(parameters["weight"]), abs(parameters["bias"]), abs(dy).sum(axes)
     of_x = 4 * error * (1 + far) ** 2 * weight / deviation * abs(dy).max(axes)
     return {
@@ -36,4 +39,31 @@ def _of_batch_norm(case, x, parameters, dy, eps):
         "x": naive.by_channel(of_x, x),
         "weight": 2 * error * (1 + far) * total,
         "bias": error * total,
+    }
+
+
+def _of_normalized(n, mean, deviation, far, eps):
+    return eps * ((n + 4) * (1 + 2 * far + 2 * far**3) + 2 * abs(mean) / deviation)
+
+
+def _of_group_norm(case, x, parameters, dy, eps):
+    """As `_of_batch_norm`, with each group of each image for a channel."""
+    groups = case.channels if case.options["groups"] == "channels" else case.options["groups"]
+    parts, weight, bias = naive_channels.in_groups(x, groups), abs(parameters["weight"]), abs(parameters["bias"])
+    mean, deviation = parts.mean(1), np.sqrt(parts.var(1) + case.options.get("eps", 1e-5))
+    far = abs(parts - mean[:, None]).max(1) / deviation
+    error = _of_normalized(parts.shape[1], mean, deviation, far, eps)
+
+    def by_channel(of_group):
+        """(images, channels, 1, ...) of numbers for each group of each image."""
+        each = np.repeat(of_group.reshape(len(x), groups), case.channels // groups, 1)
+        return each.reshape(*each.shape, *[1] * (x.ndim - 2))
+
+    largest = abs(naive_channels.in_groups(dy * naive.by_channel(weight, x), groups)).max(1)
+    total, axes = abs(dy).sum(tuple(range(2, x.ndim)), keepdims=True), (0, *range(2, x.ndim))
+    return {
+        "y": by_channel(error) * naive.by_channel(weight + bias, x),
+        "x": by_channel(4 * error * (1 + far) ** 2 * largest / deviation),
+        "weight": (by_channel(2 * error * (1 + far)) * total).sum(axes),
+        "bias": (by_channel(error) * total).sum(axes),
     }

@@ -92,3 +92,25 @@ def test_a_network_draws_each_parameter_by_itself():
 def test_both_precisions_begin_alike():
     single, double = networks.network("lenet"), networks.network("lenet", np.float64)
     np.testing.assert_array_equal(double.parameters.values.astype(np.float32), single.parameters.values)
+
+
+class TestCodes:
+    def test_of_the_digits_are_pictures_of_them(self):
+        weight = LAYERS["rbf"](units=10, codes="digits").parameters(Shape((1, 1, 1), 84, 0))["weight"]
+        codes = initial(weight, 1, "a.weight")
+        assert codes.shape == (10, 84)
+        assert set(codes.ravel()) == {-1, 1}
+        np.testing.assert_array_equal(codes, initial(weight, 2, "b.weight"))
+        one, seven = codes[[1, 7]].reshape(2, 12, 7)
+        assert (one[-1] > 0).sum() == 6  # a foot
+        assert (seven[0] > 0).all()  # a bar
+        apart = ((codes[:, None] - codes) ** 2).sum(2)
+        assert apart[~np.eye(10, dtype=bool)].min() >= 4 * 5  # no two are alike
+
+    def test_at_random_are_signs(self):
+        weight = LAYERS["rbf"](units=40).parameters(Shape((1, 1, 1), 100, 0))["weight"]
+        codes = initial(weight, 1, "a.weight")
+        assert set(codes.ravel()) == {-1, 1}
+        assert abs(codes.mean()) < 5 / math.sqrt(codes.size)
+        np.testing.assert_array_equal(codes, initial(weight, 1, "a.weight"))
+        assert (codes != initial(weight, 2, "a.weight")).any()

@@ -285,9 +285,9 @@ def test_random_words_are_splitmix64():
     assert mixed == known
 
 
-def mask(samples, key=1, channels=8, axes=(6, 6), rate=0.3):
+def mask(samples, key=1, channels=8, axes=(6, 6), rate=0.3, **options):
     """(images, ...) where the dropout lets elements through."""
-    bound = Bound(Case("dropout", channels, axes, {"rate": rate}, len(samples)), np.float32)
+    bound = Bound(Case("dropout", channels, axes, {"rate": rate, **options}, len(samples)), np.float32)
     bound.samples[:], bound.key[0] = samples, key
     bound.set(np.ones((len(samples), channels, *axes)), {})
     kept = bound.forward() != 0
@@ -314,6 +314,22 @@ class TestDropoutMask:
     def test_depends_on_the_key(self):
         agreement = (mask([7] * 1, key=1, axes=(20, 20)) == mask([7], key=2, axes=(20, 20))).mean()
         assert abs(agreement - (0.7**2 + 0.3**2)) < 0.05
+
+
+class TestSpatialDropoutMask:
+    def test_drops_whole_channels_and_so_many(self):
+        kept = mask(np.arange(400), channels=20, axes=(2, 3), spatial=True)
+        of_channel = kept[:, :, :1, :1]
+        np.testing.assert_array_equal(kept, np.broadcast_to(of_channel, kept.shape))
+        assert abs(of_channel.mean() - 0.7) < 4 * np.sqrt(0.3 * 0.7 / of_channel.size)
+        assert np.all(abs(of_channel.mean(0) - 0.7) < 5 * np.sqrt(0.3 * 0.7 / 400))
+
+    def test_depends_on_the_sample_and_the_key(self):
+        samples = np.array([4, 9, 2, 123456])
+        kept = mask(samples, channels=40, spatial=True)
+        np.testing.assert_array_equal(mask(samples[::-1], channels=40, spatial=True), kept[::-1])
+        assert len({image.tobytes() for image in kept}) == len(samples)
+        assert (mask(samples, key=2, channels=40, spatial=True) != kept).any()
 
 
 @pytest.mark.parametrize("place", [0, 4, 8])

@@ -60,12 +60,27 @@ def test_kernels_are_right_as_plain_python():
         "leaky_relu",
         "sigmoid",
         "tanh",
+        "relu6",
+        "softplus",
+        "swish",
+        "scaled_tanh",
+        "softmax",
+        "log_softmax",
+        "prelu",
+        "global_max_pool",
+        "channel_max_pool",
+        "upsample",
+        "pad",
+        "crop",
+        "group_norm",
+        "lrn",
+        "rbf",
     ):
         names += oracle_of(kind, 2)
     names += [*oracle_of("max_pool", 2, "test_gated_gradient"), "test_kernels.py::TestRanks"]
     names += winograd_of(5)
     names += [f"test_kernels.py::test_max_pool_{what}" for what in ("of_several_nans", "of_what_is_lowest")]
-    names += ["test_kernels_pixels.py", "test_kernels_program.py"]
+    names += ["test_kernels_pixels.py", "test_kernels_program.py", "test_kernels_functions.py"]
     run_tests(names, NUMBA_DISABLE_JIT="1")
 
 

@@ -37,7 +37,9 @@ def described(layer: Layer, shape: Shape, output: Shape) -> dict:
     """A layer's keys with defaults filled in, its input and output (channels first), its window axis by axis."""
     options = layer.model_dump(exclude=set(HELD))
     found = {"kind": layer.kind, "input": sizes(shape), "output": sizes(output), **options}
-    return found | window(layer, shape) if hasattr(layer, "padding") else found
+    if hasattr(layer, "sides"):
+        found["pads"] = [list(pair) for pair in layer.sides(shape)[3 - shape.rank :]]
+    return found | window(layer, shape) if hasattr(layer, "padding") and hasattr(layer, "stride") else found
 
 
 def window(layer: Layer, shape: Shape) -> dict:

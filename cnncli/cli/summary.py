@@ -67,15 +67,15 @@ def _totals(summary) -> dict[str, str]:
 
 
 def _window(row) -> str:
-    """`5x5`, or with a stride `2x2 / 2`."""
+    """`5x5`, or with a stride `2x2/2`."""
     if row.window is None:
         return ""
     stride = row.stride[:1] if len(set(row.stride)) == 1 else row.stride
-    return _by("x", row.window) + (f"/{_by('x', stride)}" if max(stride) > 1 else "")
+    return _by("x", row.window) + (f"/{_by('x', stride)}" if set(stride) != {1} else "")
 
 
 def _by(separator: str, numbers) -> str:
-    return separator.join(map(str, numbers))
+    return separator.join(str(n) if isinstance(n, int) else f"{n:.3g}" for n in numbers)
 
 
 def _bytes(count: int) -> str:

@@ -1,21 +1,15 @@
-"""Activations, dropout and copies: loops over rows of pixels, each row contiguous in every array.
+"""Straight-line activations, dropout and copies: loops over rows of pixels, each row contiguous in every array.
 
 Arrays are (images, elements); `rows` (arrays, R) gives where each row of `length` elements begins in each array. A
-task owns an image. exp and its kin are scalar calls of the C library: Numba has no vector ones since it dropped SVML.
+task owns an image.
 """
-
-import math
 
 import numpy as np
 from numba import njit
 
 from cnncli.kernels.program import kernel
 
-RELU, LEAKY_RELU, ELU, GELU, SIGMOID, TANH = range(6)
-FROM_OUTPUT = (RELU, LEAKY_RELU, ELU, SIGMOID, TANH)  # their gradient needs only the output
-
-SQRT_HALF = math.sqrt(0.5)
-INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
+RELU, LEAKY_RELU, RELU6 = range(3)
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -26,7 +20,7 @@ def row_of(array, n, start, length):
 
 @kernel
 def activate(first, last, y, x, rows, length, kind, alpha):
-    """y = f(x). `alpha` is the slope of leaky_relu below 0, or the limit of elu. gelu is the exact x * Phi(x)."""
+    """y = f(x) by one of the functions that are straight lines. `alpha` is the slope of leaky_relu below 0."""
     real = y.dtype.type
     for n in range(first, last):
         for row in range(rows.shape[1]):
@@ -37,25 +31,15 @@ def activate(first, last, y, x, rows, length, kind, alpha):
             elif kind == LEAKY_RELU:
                 for i in range(length):
                     to[i] = of[i] * real(alpha) if of[i] < 0 else of[i]
-            elif kind == ELU:
-                for i in range(length):
-                    value = of[i]
-                    to[i] = real(alpha) * real(math.expm1(value)) if value < 0 else value
-            elif kind == GELU:
-                for i in range(length):
-                    value = of[i]
-                    to[i] = value * real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
-            elif kind == SIGMOID:
-                for i in range(length):
-                    to[i] = real(1) / (real(1) + real(math.exp(-of[i])))
             else:
                 for i in range(length):
-                    to[i] = math.tanh(of[i])
+                    value = real(0) if of[i] < 0 else of[i]
+                    to[i] = real(6) if value > 6 else value
 
 
 @kernel
 def activate_gradient(first, last, dx, dy, saved, rows, length, kind, alpha):
-    """dx = dy * f'. `saved` is the output y, or for gelu the input x; `rows` in the order dx, dy, saved."""
+    """dx = dy * f'. `saved` is the output y; `rows` in the order dx, dy, saved."""
     real = dx.dtype.type
     for n in range(first, last):
         for row in range(rows.shape[1]):
@@ -67,22 +51,9 @@ def activate_gradient(first, last, dx, dy, saved, rows, length, kind, alpha):
             elif kind == LEAKY_RELU:
                 for i in range(length):
                     to[i] = of[i] * (real(1) if kept[i] > 0 else real(alpha))
-            elif kind == ELU:
-                for i in range(length):
-                    value = kept[i]
-                    to[i] = of[i] * (real(1) if value > 0 else value + real(alpha))
-            elif kind == GELU:
-                for i in range(length):
-                    value = kept[i]
-                    cdf = real(0.5) * (real(1) + real(math.erf(value * real(SQRT_HALF))))
-                    density = real(math.exp(real(-0.5) * value * value)) * real(INVERSE_SQRT_2PI)
-                    to[i] = of[i] * (cdf + value * density)
-            elif kind == SIGMOID:
-                for i in range(length):
-                    to[i] = of[i] * kept[i] * (real(1) - kept[i])
             else:
                 for i in range(length):
-                    to[i] = of[i] * (real(1) - kept[i] * kept[i])
+                    to[i] = of[i] if 0 < kept[i] < 6 else real(0)
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -109,6 +80,27 @@ def dropout(first, last, y, x, rows, length, rate, key, samples):
             for i in range(length):
                 drawn = mix(image, np.uint64(row * length + i)) >> np.uint64(11)
                 to[i] = of[i] * scale if drawn >= limit else real(0)
+
+
+@kernel
+def channel_dropout(first, last, y, x, rows, length, channels, factors, rate, key, samples):
+    """As `dropout`, for whole channels: decided by (key, sample, channel) alone.
+
+    factors (N, P) is to work in: what each element of P, a multiple of the channels, is multiplied by.
+    """
+    real, width = y.dtype.type, factors.shape[1]
+    scale, limit = real(1 / (1 - rate)), np.uint64(rate * 2.0**53)
+    for n in range(first, last):
+        image, of_period = mix(key[0], np.uint64(samples[n])), factors[n]
+        for i in range(width):
+            drawn = mix(image, np.uint64(i % channels)) >> np.uint64(11)
+            of_period[i] = scale if drawn >= limit else real(0)
+        for row in range(rows.shape[1]):
+            for done in range(0, length, width):
+                count = min(width, length - done)
+                to, of = row_of(y, n, rows[0, row] + done, count), row_of(x, n, rows[1, row] + done, count)
+                for i in range(count):
+                    to[i] = of[i] * of_period[i] if of_period[i] > 0 else real(0)
 
 
 @kernel

@@ -31,12 +31,12 @@ def chunks(rows: int, length: int) -> int:
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _segment(array, n, start, count):
+def segment(array, n, start, count):
     return array[n, start : start + count]
 
 
 @njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _add_moments(sums, squares, x, origin):
+def add_moments(sums, squares, x, origin):
     for i in range(x.shape[0]):
         difference = x[i] - origin[i]
         sums[i] += difference
@@ -44,14 +44,14 @@ def _add_moments(sums, squares, x, origin):
 
 
 @njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _add_products(sums, products, dy, x, mean):
+def add_products(sums, products, dy, x, mean):
     for i in range(x.shape[0]):
         sums[i] += dy[i]
         products[i] += dy[i] * (x[i] - mean[i])
 
 
 @njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _apply(y, x, mean, scale, shift, zero, relu):
+def apply(y, x, mean, scale, shift, zero, relu):
     # differences first: a large mean takes no digits from them
     if relu:
         for i in range(x.shape[0]):
@@ -63,7 +63,7 @@ def _apply(y, x, mean, scale, shift, zero, relu):
 
 
 @njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _apply_and_add(y, x, other, mean, scale, shift, zero, relu):
+def apply_and_add(y, x, other, mean, scale, shift, zero, relu):
     if relu:
         for i in range(x.shape[0]):
             value = (x[i] - mean[i]) * scale[i] + shift[i] + other[i]
@@ -74,7 +74,7 @@ def _apply_and_add(y, x, other, mean, scale, shift, zero, relu):
 
 
 @njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _apply_gradient(dx, dy, x, mean, of_dy, of_x, shift):
+def apply_gradient(dx, dy, x, mean, of_dy, of_x, shift):
     for i in range(x.shape[0]):
         dx[i] = dy[i] * of_dy[i] + ((x[i] - mean[i]) * of_x[i] + shift[i])
 
@@ -122,8 +122,8 @@ def moments(first, last, partial, origin, x, starts, length):
         for at in range(task * per_task, min((task + 1) * per_task, total)):
             start = starts[at % rows]
             for done in range(0, length, width):
-                values = _segment(x, at // rows, start + done, min(width, length - done))
-                _add_moments(sums, squares, values, origin)
+                values = segment(x, at // rows, start + done, min(width, length - done))
+                add_moments(sums, squares, values, origin)
 
 
 @kernel
@@ -144,8 +144,8 @@ def products(first, last, partial, mean, dy, x, rows, length):
             n, row = at // many, at % many
             for done in range(0, length, width):
                 count = min(width, length - done)
-                gradient = _segment(dy, n, rows[0, row] + done, count)
-                _add_products(sums, other, gradient, _segment(x, n, rows[1, row] + done, count), mean)
+                gradient = segment(dy, n, rows[0, row] + done, count)
+                add_products(sums, other, gradient, segment(x, n, rows[1, row] + done, count), mean)
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -200,11 +200,11 @@ def normalize(first, last, y, x, other, rows, length, period, adds, relu):
         n, row = at // many, at % many
         for done in range(0, length, width):
             count = min(width, length - done)
-            to, of = _segment(y, n, rows[0, row] + done, count), _segment(x, n, rows[1, row] + done, count)
+            to, of = segment(y, n, rows[0, row] + done, count), segment(x, n, rows[1, row] + done, count)
             if adds:
-                _apply_and_add(to, of, _segment(other, n, rows[2, row] + done, count), mean, scale, shift, zero, relu)
+                apply_and_add(to, of, segment(other, n, rows[2, row] + done, count), mean, scale, shift, zero, relu)
             else:
-                _apply(to, of, mean, scale, shift, zero, relu)
+                apply(to, of, mean, scale, shift, zero, relu)
 
 
 @kernel
@@ -229,5 +229,5 @@ def normalize_gradient(first, last, dx, dy, x, rows, length, terms, mean):
         n, row = at // many, at % many
         for done in range(0, length, width):
             count = min(width, length - done)
-            to, of = _segment(dx, n, rows[0, row] + done, count), _segment(dy, n, rows[1, row] + done, count)
-            _apply_gradient(to, of, _segment(x, n, rows[2, row] + done, count), mean, terms[0], terms[1], terms[2])
+            to, of = segment(dx, n, rows[0, row] + done, count), segment(dy, n, rows[1, row] + done, count)
+            apply_gradient(to, of, segment(x, n, rows[2, row] + done, count), mean, terms[0], terms[1], terms[2])

@@ -8,6 +8,7 @@ file.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -228,7 +229,7 @@ class Layer(BaseModel):
         """The zeros that `bind` expects around dy."""
         return NO_BORDER
 
-    def window(self, shape: Shape) -> tuple[Triple, Triple]:
+    def window(self, shape: Shape) -> tuple[Triple, tuple[int | Fraction, int | Fraction, int | Fraction]]:
         """How many inputs along each axis one output sees, and how many inputs apart two neighbouring outputs are."""
         return (1, 1, 1), (1, 1, 1)
 

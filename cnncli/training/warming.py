@@ -23,15 +23,21 @@ NEEDED = {
     "depthwise_conv": {"multiplier": 2},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
+    "pad": {"padding": 2},
+    "crop": {"pixels": 2},
+    "channel_max_pool": {"size": 2},
+    "group_norm": {"groups": 1},
     "dense": {"units": 4},
+    "rbf": {"units": 4, "trainable": True},
     "branches": {"paths": [[], ["tanh"]], "name": "joined"},
     "residual": {"main": ["batch_norm"]},
     "merge": {"with": "joined", "by": "max"},
     "repeat": {"times": 1, "layers": [{"branches": {"paths": [[], ["tanh"]], "merge": "multiply"}}]},
     "recurrent": {"steps": 2, "layers": [{"conv": CONV}]},
 }
+VARIANTS = {"avg_pool": {"size": 2, "trainable": True}, "dropout": {"spatial": True}}  # with kernels of their own
 OWN_TILES = "lenet", "mnist-fast"  # models whose first convolution is compiled for its channels and its kernel
-ENDS = "flatten", "global_avg_pool"  # what makes an image flat
+ENDS = "flatten", "global_avg_pool", "global_max_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
 IMAGE = IMAGES, 1, SIZE, SIZE, 1
 # losses of networks that end in maps: labels of pixels, and reconstructions
@@ -74,15 +80,16 @@ def warm_for(specification: spec.Specification, split: datasets.Split) -> None:
 
 
 def network_of_all(loss: str, end: str) -> spec.Specification:
-    """A small network that holds a layer of every kind but the other of the ENDS.
+    """A small network that holds a layer of every kind but the others of the ENDS.
 
     Convolutions come first: before the first parameter nothing runs backward, and the first one's input has no
     gradient. One comes last too: its gradient has a border, and is copied from the flat one.
     """
-    between = sorted(LAYERS.keys() - {"conv", *ENDS, "dense"})  # branches before the merge that reads them
+    between = sorted(LAYERS.keys() - {"conv", *ENDS, "dense", "rbf"})  # branches before the merge that reads them
     convolutions = [{"conv": CONV}, {"conv": CONV}, {"conv": WINOGRAD}]
-    others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense"))]
-    return network_of([*convolutions, *others[0], {"conv": WINOGRAD}, *others[1]], loss)
+    others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense", "rbf"))]
+    variants = [{kind: options} for kind, options in VARIANTS.items()]
+    return network_of([*convolutions, *others[0], *variants, {"conv": WINOGRAD}, *others[1]], loss)
 
 
 def network_of(layers: list[dict], loss: str | dict) -> spec.Specification:

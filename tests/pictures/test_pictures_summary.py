@@ -76,6 +76,12 @@ def test_field_of_strides_and_dilation():
     assert fields("  - conv: {filters: 1, kernel: 3, dilation: 4}\n") == [(9, 9)]
 
 
+def test_field_behind_an_enlarged_image():
+    rows = of("  - upsample: {mode: linear}\n  - conv: {filters: 1, kernel: 3}\n  - pad: 1\n  - upsample: 3\n").rows
+    assert [(row.window, row.stride) for row in (rows[0], rows[3])] == [((2, 2), (0.5, 0.5)), ((1, 1), (1 / 3, 1 / 3))]
+    assert [row.field for row in rows[:4]] == [(2, 2), (3, 3), (3, 3), (3, 3)]
+
+
 def test_field_has_the_axes_of_the_input():
     assert fields("  - conv: {filters: 1, kernel: [3, 5]}\n") == [(3, 5)]
     assert fields("  - conv: {filters: 1, kernel: 7}\n  - flatten\n", "[32]") == [(7,)]

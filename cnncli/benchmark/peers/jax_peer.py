@@ -16,6 +16,7 @@ from jax import numpy as jnp
 from serving import PARTS, first_training, serve
 
 FIRST = sys.argv[1] == "NCHW"  # channels before the axes
+CHANNELS = 1 if FIRST else -1  # their axis
 if hasattr(os, "sched_setaffinity"):  # before XLA makes its threads: there is no other way to say how many
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])])
 RANDOM = np.random.default_rng(0)
@@ -84,13 +85,59 @@ def reduced(layer, x, start, combine):
     return lax.reduce_window(x, start, combine, size, stride, pads, window_dilation=dilation)
 
 
+def rbf(layer):
+    codes = jnp.sign(normal(layer["units"], layer["input"][0]))
+    weights = {"weight": codes} if layer["trainable"] else {}
+    return weights, lambda p, x, key: -jnp.square(x[:, None] - p.get("weight", codes)).sum(2)
+
+
+def subsampling(layer):
+    channels = layer["input"][0]
+
+    def apply(p, x, key):
+        return reduced(layer, x, 0.0, lax.add) * per_channel(p["weight"], x) + per_channel(p["bias"], x)
+
+    return {"weight": jnp.full(channels, 1 / math.prod(layer["kernel"])), "bias": jnp.zeros(channels)}, apply
+
+
 def avg_pool(layer):
+    if layer["trainable"]:
+        return subsampling(layer)
+
     def apply(p, x, key):
         if layer["count_padding"]:
             return reduced(layer, x, 0.0, lax.add) / math.prod(layer["kernel"])
         return reduced(layer, x, 0.0, lax.add) / reduced(layer, jnp.ones_like(x), 0.0, lax.add)
 
     return {}, apply
+
+
+def channel_max_pool(layer, x):
+    size, stride = ([1] * x.ndim for _ in range(2))
+    size[CHANNELS], stride[CHANNELS] = layer["size"], layer["stride"] or layer["size"]
+    return lax.reduce_window(x, -jnp.inf, lax.max, size, stride, "VALID")
+
+
+def upsample(layer, x):
+    return jax.image.resize(x, around_shape(x, layer["output"]), layer["mode"])
+
+
+def around_shape(x, output):
+    """The shape of `output`, channels first, in the layout of x."""
+    channels, *axes = output
+    return (len(x), channels, *axes) if FIRST else (len(x), *axes, channels)
+
+
+def pad(layer, x):
+    pads = around((0, 0), [tuple(pair) for pair in layer["pads"]])
+    if layer["mode"] in ("reflect", "edge"):
+        return jnp.pad(x, pads, layer["mode"])
+    return jnp.pad(x, pads, constant_values=layer["value"])
+
+
+def crop(layer, x):
+    sides = zip(layer["input"][1:], layer["pads"], strict=True)
+    return x[around(slice(None), [slice(before, n - after) for n, (before, after) in sides])]
 
 
 def inner_axes(x):
@@ -120,12 +167,46 @@ def join(layer, values):
     return reduce({"add": jnp.add, "multiply": jnp.multiply, "max": jnp.maximum}[layer["way"]], values)
 
 
+def group_norm(layer):
+    channels = layer["input"][0]
+    groups = channels if layer["groups"] == "channels" else layer["groups"]
+
+    def apply(p, x, key):
+        axis = CHANNELS % x.ndim
+        parts = x.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
+        axes = tuple(a for a in range(1, parts.ndim) if a != axis)
+        mean, variance = parts.mean(axes, keepdims=True), parts.var(axes, keepdims=True)
+        shares = ((parts - mean) * lax.rsqrt(variance + layer["eps"])).reshape(x.shape)
+        return shares * per_channel(p["weight"], x) + per_channel(p["bias"], x)
+
+    return {"weight": jnp.ones(channels), "bias": jnp.zeros(channels)}, apply
+
+
+def lrn(layer, x):
+    size, reach = [1] * x.ndim, layer["size"] // 2
+    size[CHANNELS] = layer["size"]
+    pads = [(reach, reach) if n > 1 else (0, 0) for n in size]
+    sums = lax.reduce_window(x * x, 0.0, lax.add, size, [1] * x.ndim, pads)
+    return x * (layer["k"] + layer["alpha"] / layer["size"] * sums) ** -layer["beta"]
+
+
 def dropout(layer):
     def apply(p, x, key):
-        kept = 1 - layer["rate"]
-        return x if key is None else jnp.where(jax.random.bernoulli(key, kept, x.shape), x / kept, 0.0)
+        kept, drawn = 1 - layer["rate"], list(x.shape)
+        if layer["spatial"]:
+            drawn = [n if axis in (0, CHANNELS % x.ndim) else 1 for axis, n in enumerate(x.shape)]
+        return x if key is None else jnp.where(jax.random.bernoulli(key, kept, drawn), x / kept, 0.0)
 
     return {}, apply
+
+
+def prelu(layer):
+    slopes = jnp.full(1 if layer["shared"] else layer["input"][0], layer["slope"])
+
+    def apply(p, x, key):
+        return jnp.where(x > 0, x, x * (p["weight"] if layer["shared"] else per_channel(p["weight"], x)))
+
+    return {"weight": slopes}, apply
 
 
 def plain(function):
@@ -141,7 +222,15 @@ LAYERS = {
     "max_pool": plain(lambda layer, x: reduced(layer, x, -jnp.inf, lax.max)),
     "avg_pool": avg_pool,
     "global_avg_pool": plain(lambda layer, x: x.mean(inner_axes(x), keepdims=len(layer["output"]) > 1)),
+    "global_max_pool": plain(lambda layer, x: x.max(inner_axes(x), keepdims=len(layer["output"]) > 1)),
+    "channel_max_pool": plain(channel_max_pool),
+    "upsample": plain(upsample),
+    "pad": plain(pad),
+    "crop": plain(crop),
     "batch_norm": batch_norm,
+    "group_norm": group_norm,
+    "lrn": plain(lrn),
+    "rbf": rbf,
     "dropout": dropout,
     "relu": plain(lambda layer, x: jax.nn.relu(x)),
     "leaky_relu": plain(lambda layer, x: jax.nn.leaky_relu(x, layer["alpha"])),
@@ -149,6 +238,13 @@ LAYERS = {
     "gelu": plain(lambda layer, x: jax.nn.gelu(x, approximate=False)),
     "sigmoid": plain(lambda layer, x: jax.nn.sigmoid(x)),
     "tanh": plain(lambda layer, x: jnp.tanh(x)),
+    "relu6": plain(lambda layer, x: jax.nn.relu6(x)),
+    "softplus": plain(lambda layer, x: jax.nn.softplus(x)),
+    "swish": plain(lambda layer, x: x * jax.nn.sigmoid(layer["beta"] * x)),
+    "scaled_tanh": plain(lambda layer, x: 1.7159 * jnp.tanh(x * (2 / 3))),
+    "prelu": prelu,
+    "softmax": plain(lambda layer, x: jax.nn.softmax(x, CHANNELS)),
+    "log_softmax": plain(lambda layer, x: jax.nn.log_softmax(x, CHANNELS)),
 }
 
 

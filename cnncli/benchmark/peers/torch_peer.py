@@ -1,5 +1,6 @@
 """PyTorch as a peer: a worker process, run as a script with a memory layout as its argument (eager, channels_last)."""
 
+import math
 import sys
 import time
 from functools import partial, reduce
@@ -92,14 +93,91 @@ def avg_pool(layer):
     return pool(layer, "AvgPool", 0.0, count_include_pad=layer["count_padding"])
 
 
+class Subsampling(nn.Module):
+    """A sum over each window, which is the mean with the padding times its size, with a learned scale and shift."""
+
+    def __init__(self, layer):
+        super().__init__()
+        channels, self.size = layer["input"][0], math.prod(layer["kernel"])
+        self.pool, self.by_channel = avg_pool(layer | {"count_padding": True}), [-1, *[1] * len(layer["pads"])]
+        self.weight = nn.Parameter(torch.full((channels,), 1 / self.size))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x):
+        scale, shift = self.weight.view(self.by_channel), self.bias.view(self.by_channel)
+        return self.pool(x) * self.size * scale + shift
+
+
+class Rbf(nn.Module):
+    """Minus the squared distances to codes of 1 and -1."""
+
+    def __init__(self, layer):
+        super().__init__()
+        codes = torch.randint(0, 2, (layer["units"], layer["input"][0])) * 2.0 - 1
+        self.weight = nn.Parameter(codes) if layer["trainable"] else nn.Buffer(codes)
+
+    def forward(self, x):
+        return -(x[:, None] - self.weight).square().sum(2)
+
+
 def batch_norm(layer):
     kind = getattr(nn, f"BatchNorm{max(1, len(layer['input']) - 1)}d")
     return kind(layer["input"][0], layer["eps"], layer["momentum"])
 
 
-def global_avg_pool(layer):
-    average = getattr(nn, f"AdaptiveAvgPool{len(layer['input']) - 1}d")(1)
-    return nn.Sequential(average, nn.Flatten()) if len(layer["output"]) == 1 else average
+def global_pool(layer, name):
+    pooled = getattr(nn, f"{name}{len(layer['input']) - 1}d")(1)
+    return nn.Sequential(pooled, nn.Flatten()) if len(layer["output"]) == 1 else pooled
+
+
+class Function(nn.Module):
+    """A function of the input, without parameters."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+def swish(layer):
+    return nn.SiLU() if layer["beta"] == 1 else Function(lambda x: x * torch.sigmoid(layer["beta"] * x))
+
+
+def channel_max_pool(layer):
+    size, stride = layer["size"], layer["stride"] or layer["size"]
+    return Function(lambda x: x.unfold(1, size, stride).max(-1).values)  # amax shares gradients among equals
+
+
+def upsample(layer):
+    rank = len(layer["input"]) - 1
+    scale = layer["scale"] if isinstance(layer["scale"], list) else [layer["scale"]] * rank
+    linear = ["linear", "bilinear", "trilinear"][rank - 1]
+    return nn.Upsample(scale_factor=tuple(scale), mode=linear if layer["mode"] == "linear" else "nearest")
+
+
+def pad(layer):
+    around = [n for pair in reversed(layer["pads"]) for n in pair]
+    mode = {"zero": "constant", "edge": "replicate"}.get(layer["mode"], layer["mode"])
+    value = layer["value"] if mode == "constant" else None
+    return Function(lambda x: functional.pad(x, around, mode, value))
+
+
+def crop(layer):
+    inside = [slice(before, n - after) for n, (before, after) in zip(layer["input"][1:], layer["pads"], strict=True)]
+    return Function(lambda x: x[(..., *inside)])
+
+
+def prelu(layer):
+    return nn.PReLU(1 if layer["shared"] else layer["input"][0], layer["slope"])
+
+
+def group_norm(layer):
+    channels = layer["input"][0]
+    return nn.GroupNorm(channels if layer["groups"] == "channels" else layer["groups"], channels, layer["eps"])
+
+
+def dropout(layer):
+    kind = f"Dropout{len(layer['input']) - 1}d" if layer["spatial"] else "Dropout"
+    return getattr(nn, kind)(layer["rate"])
 
 
 MODULES = {
@@ -108,17 +186,32 @@ MODULES = {
     "dense": lambda layer: nn.Linear(layer["input"][0], layer["output"][0], layer["bias"]),
     "flatten": lambda layer: nn.Flatten(),
     "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf"), dilation=layer["dilation"]),
-    "avg_pool": avg_pool,
-    "global_avg_pool": global_avg_pool,
+    "avg_pool": lambda layer: Subsampling(layer) if layer["trainable"] else avg_pool(layer),
+    "global_avg_pool": lambda layer: global_pool(layer, "AdaptiveAvgPool"),
+    "global_max_pool": lambda layer: global_pool(layer, "AdaptiveMaxPool"),
+    "channel_max_pool": channel_max_pool,
+    "upsample": upsample,
+    "pad": pad,
+    "crop": crop,
     "batch_norm": batch_norm,
+    "rbf": Rbf,
     "join": Join,
-    "dropout": lambda layer: nn.Dropout(layer["rate"]),
+    "group_norm": group_norm,
+    "lrn": lambda layer: nn.LocalResponseNorm(*(layer[name] for name in ("size", "alpha", "beta", "k"))),
+    "dropout": dropout,
     "relu": lambda layer: nn.ReLU(),
     "leaky_relu": lambda layer: nn.LeakyReLU(layer["alpha"]),
     "elu": lambda layer: nn.ELU(layer["alpha"]),
     "gelu": lambda layer: nn.GELU(),
     "sigmoid": lambda layer: nn.Sigmoid(),
     "tanh": lambda layer: nn.Tanh(),
+    "relu6": lambda layer: nn.ReLU6(),
+    "softplus": lambda layer: nn.Softplus(),
+    "swish": swish,
+    "scaled_tanh": lambda layer: Function(lambda x: 1.7159 * torch.tanh(x * (2 / 3))),
+    "prelu": prelu,
+    "softmax": lambda layer: nn.Softmax(1),
+    "log_softmax": lambda layer: nn.LogSoftmax(1),
 }
 OPTIMIZERS = {
     "sgd": (torch.optim.SGD, ("momentum", "nesterov", "weight_decay")),
