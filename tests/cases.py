@@ -195,6 +195,30 @@ DEPTHWISE = [
     (3, (3, 4, 4), {"multiplier": 2, "kernel": [2, 3, 2], "dilation": [2, 1, 1], "padding": [1, [0, 1], 1]}),
 ]
 
+# channels, axes, options
+TRANSPOSED = [
+    (1, (1, 1), {"filters": 1, "kernel": 1}),
+    (3, (5, 4), {"filters": 6}),
+    (16, (7, 7), {"filters": 8, "kernel": 5, "stride": 2, "padding": 2, "output_padding": 1}),
+    (6, (5, 6), {"filters": 17, "kernel": 4, "stride": 2, "padding": 1}),
+    (20, (4, 4), {"filters": 33, "kernel": 2, "stride": 2, "bias": False}),
+    (33, (6, 6), {"filters": 32, "padding": "same"}),
+    (48, (5, 5), {"filters": 64, "padding": 1}),
+    (5, (4, 5), {"filters": 3, "stride": 2, "padding": "same"}),
+    (4, (3, 5), {"filters": 7, "kernel": [1, 2], "stride": [3, 4], "padding": "same"}),
+    (8, (4, 4), {"filters": 12, "stride": [3, 2], "output_padding": [2, 0], "groups": 4}),
+    (12, (5, 5), {"filters": 20, "kernel": 2, "stride": 2, "padding": "same", "groups": 2}),
+    (7, (4, 4), {"filters": 7, "groups": 7, "stride": 2, "padding": 1, "output_padding": 1}),
+    (4, (5, 4), {"filters": 5, "dilation": 2}),
+    (2, (4, 4), {"filters": 9, "kernel": 2, "dilation": 3, "stride": 2, "output_padding": 2}),
+    (6, (6, 5), {"filters": 4, "padding": [[0, 2], [2, 1]], "stride": 2}),
+    (5, (7, 6), {"filters": 4, "kernel": 2, "padding": [[3, 0], [0, 2]]}),  # more cut off than one window reaches
+    (3, (8,), {"filters": 5, "kernel": 4, "stride": 3}),
+    (40, (6,), {"filters": 6, "stride": 2, "padding": "same", "dilation": 2}),
+    (4, (2, 3, 4), {"filters": 6, "kernel": [1, 2, 3], "stride": [2, 1, 2], "padding": "same"}),
+    (2, (3, 3, 3), {"filters": 3, "stride": 2, "padding": 1, "output_padding": 1, "bias": False}),
+]
+
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
 GLOBAL_POOL = [(6, (5, 7)), (16, (4, 4)), (1, (8,)), (33, (1, 1)), (5, (2, 4, 2)), (3, (2, 3, 2))]
@@ -210,6 +234,9 @@ CASES = [
     *(Case("depthwise_conv", channels, axes, options) for channels, axes, options in DEPTHWISE),
     Case("depthwise_conv", 16, (3, 3), {"padding": "same"}, 40),
     Case("depthwise_conv", 40, (12, 12), {"padding": "same"}, 1),
+    *(Case("transposed_conv", channels, axes, options) for channels, axes, options in TRANSPOSED),
+    Case("transposed_conv", 8, (2, 3), {"filters": 16, "stride": 2}, 40),
+    Case("transposed_conv", 24, (10, 9), {"filters": 6, "kernel": 5, "stride": 2, "padding": "same"}, 1),
     *(pool("max_pool", channels, axes, size, **options) for channels, axes, size, options in POOL),
     *(pool("avg_pool", channels, axes, size, **options) for channels, axes, size, options in POOL),
     *(
@@ -262,6 +289,35 @@ def define_conv(case, x, parameters):
         return dx, {"weight": dw, "bias": db}
 
     return naive.convolution(x, w, parameters.get("bias"), stride, padding, dilation, groups), backward
+
+
+def transposed_options(case):
+    """(stride, dilation, (before, after) that is cut, output sizes) of a transposed convolution."""
+    kernel, stride, dilation, cut = window_options(case, "kernel")
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    if case.options.get("padding") == "same":  # the mirrored convolution's, from n * stride to n
+        sizes = tuple(n * s for n, s in zip(case.axes, stride, strict=True))
+        pairs = [naive.same_padding(*axis) for axis in zip(sizes, kernel, stride, dilation, strict=True)]
+        # where the kernel is below the stride, what nothing reaches is not cut but stays
+        ends = [(n - 1) * s + span for n, s, span in zip(case.axes, stride, spans, strict=True)]
+        cut = [(b, max(0, end - n - b)) for (b, _), end, n in zip(pairs, ends, sizes, strict=True)]
+        return stride, dilation, cut, sizes
+    more = case.options.get("output_padding", 0)
+    more = [more] * len(case.axes) if isinstance(more, int) else more
+    axes = zip(case.axes, stride, spans, more, cut, strict=True)
+    return stride, dilation, cut, tuple((n - 1) * s + span + m - sum(c) for n, s, span, m, c in axes)
+
+
+def define_transposed_conv(case, x, parameters):
+    stride, dilation, cut, sizes = transposed_options(case)
+    groups, w = case.options.get("groups", 1), parameters["weight"]
+
+    def backward(dy):
+        dx, dw, db = naive.transposed_convolution_gradients(dy, x, w, stride, cut, dilation, groups)
+        return dx, {"weight": dw, "bias": db}
+
+    y = naive.transposed_convolution(x, w, parameters.get("bias"), stride, cut, dilation, sizes, groups)
+    return y, backward
 
 
 def define_dense(case, x, parameters):
@@ -320,6 +376,7 @@ def define_dropout(case, x, parameters):
 DEFINITIONS = {
     "conv": define_conv,
     "depthwise_conv": define_conv,
+    "transposed_conv": define_transposed_conv,
     "dense": define_dense,
     "max_pool": define_max_pool,
     "avg_pool": define_avg_pool,
@@ -350,4 +407,4 @@ def is_exact(case) -> bool:
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )
         return all(map(power_of_two, counts))
-    return case.kind in ("conv", "depthwise_conv", "dense", "max_pool", "flatten", "relu")
+    return case.kind in ("conv", "depthwise_conv", "transposed_conv", "dense", "max_pool", "flatten", "relu")

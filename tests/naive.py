@@ -82,6 +82,31 @@ def convolution_gradients(dy, x, w, stride, padding, dilation, groups=1):
     return unpad(dx, padding), grouped(dw, groups), dy.sum((0, *range(2, dy.ndim)))
 
 
+def transposed_convolution(x, w, b, stride, cut, dilation, sizes, groups=1):
+    """Each input, times w (in, out, *kernel), added to the outputs from p * stride on; then before and after are `cut`.
+
+    `sizes` are those of what is left (Dumoulin and Visin 2016, chapter 4).
+    """
+    w = ungrouped(w, groups)
+    y = np.zeros((len(x), w.shape[1], *(n + sum(c) for n, c in zip(sizes, cut, strict=True))), x.dtype)
+    for p in places(x.shape[2:]):
+        for t in places(w.shape[2:]):
+            y[..., *tap_source(p, t, stride, dilation)] += x[..., *p] @ w[..., *t]
+    y = unpad(y, cut)
+    return y if b is None else y + b.reshape(-1, *[1] * len(sizes))
+
+
+def transposed_convolution_gradients(dy, x, w, stride, cut, dilation, groups=1):
+    dy, w = pad(dy, cut), ungrouped(w, groups)
+    dx, dw = np.zeros_like(x), np.zeros_like(w)
+    for p in places(x.shape[2:]):
+        for t in places(w.shape[2:]):
+            reached = dy[..., *tap_source(p, t, stride, dilation)]
+            dx[..., *p] += reached @ w[..., *t].T
+            dw[..., *t] += x[..., *p].T @ reached
+    return dx, grouped(dw, groups), unpad(dy, cut).sum((0, *range(2, dy.ndim)))
+
+
 def dense(x, w, b):
     """y[n, o] = b[o] + sum over i of w[o, i] x[n, i]."""
     y = np.einsum("oi,ni->no", w, x)

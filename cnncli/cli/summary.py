@@ -67,11 +67,11 @@ def _totals(summary) -> dict[str, str]:
 
 
 def _window(row) -> str:
-    """`5x5`, or with a stride `2x2 / 2`."""
+    """`5x5`, or with a stride `2x2/2`."""
     if row.window is None:
         return ""
     stride = row.stride[:1] if len(set(row.stride)) == 1 else row.stride
-    return _by("x", row.window) + (f"/{_by('x', stride)}" if max(stride) > 1 else "")
+    return _by("x", row.window) + (f"/{_by('x', stride)}" if set(stride) != {1} else "")
 
 
 def _by(separator: str, numbers) -> str:

@@ -126,6 +126,7 @@ def convolve_turning(
     x,
     w,
     scratch,
+    bias,
     gate,
     rows,
     taps,
@@ -174,7 +175,7 @@ def convolve_turning(
                             tail,
                         ),
                         (
-                            x.ctypes.data,
+                            bias.ctypes.data + size * first,
                             gate.ctypes.data + size * (n * gate.shape[1] + first),
                             rows.ctypes.data + 8 * (2 * rows.shape[1] + row),
                             op,

@@ -8,6 +8,7 @@ file.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -37,6 +38,7 @@ class OneOf:
 Triple = tuple[int, int, int]  # one number for depth, height and width; unused leading axes hold 1 (or 0)
 Border = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # (before, after) for depth, height and width
 NO_BORDER: Border = ((0, 0), (0, 0), (0, 0))
+AXES = "depth", "height", "width"
 Dimension = Annotated[int, Field(ge=1, le=65536)]
 
 
@@ -193,7 +195,7 @@ class Layer(BaseModel):
         """The zeros that `bind` expects around dy."""
         return NO_BORDER
 
-    def window(self, shape: Shape) -> tuple[Triple, Triple]:
+    def window(self, shape: Shape) -> tuple[Triple, tuple[int | Fraction, int | Fraction, int | Fraction]]:
         """How many inputs along each axis one output sees, and how many inputs apart two neighbouring outputs are."""
         return (1, 1, 1), (1, 1, 1)
 
@@ -274,7 +276,7 @@ def window_axes(
         else:
             before = after = 0 if asked == "valid" else asked
         if size + before + after < span:
-            axis = ("depth", "height", "width")[i]
-            raise ValueError(f"its window of {span} is larger than the {axis} {size} with padding {before} + {after}")
+            padded = f"the {AXES[i]} {size} with padding {before} + {after}"
+            raise ValueError(f"its window of {span} is larger than {padded}")
         axes.append(Axis(size, (size + before + after - span) // s + 1, k, s, d, before))
     return tuple(axes)

@@ -8,18 +8,16 @@ import numpy as np
 from cnncli.kernels import pixel_convolution
 from cnncli.kernels.convolution import Convolution, plan_bias_gradient
 from cnncli.kernels.geometry import packed
-from cnncli.kernels.strips import pack, unpack
+from cnncli.layers import conv_weights
 from cnncli.layers.base import (
     BIASES,
     DATA,
     WEIGHT,
     Binding,
-    Constant,
     Dimension,
     Init,
     Layer,
     Padding,
-    Parameter,
     PerAxis,
     Shape,
     register,
@@ -59,23 +57,11 @@ class Conv(Layer):
         return Shape(tuple(axis.out for axis in self._convolution(shape).axes), self.filters, shape.rank)
 
     def parameters(self, shape):
-        groups, *kernel, c_in, c_out = self._convolution(shape).weight_shape
-        file_shape, taps = (self.filters, c_in, *kernel[3 - shape.rank :]), math.prod(kernel)
-
-        def to_file(w):
-            ours = unpack(w, groups, c_out).reshape(groups, *kernel, c_in, c_out)
-            return ours.transpose(0, 5, 4, 1, 2, 3).reshape(file_shape)
-
-        def from_file(w):
-            ours = w.reshape(groups, c_out, c_in, *kernel).transpose(0, 3, 4, 5, 2, 1)
-            return pack(ours.reshape(groups, taps * c_in, c_out))
-
-        size = (groups * taps * c_in * c_out,)
-        weight = Parameter(
-            size, file_shape, (c_in * taps, c_out * taps), self.init, to_file=to_file, from_file=from_file
-        )
-        bias = Parameter((self.filters,), (self.filters,), (1, 1), Constant(constant=0.0), decays=False)
-        return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}
+        convolution = self._convolution(shape)
+        _, *kernel, c_in, c_out = convolution.weight_shape
+        fans = c_in * math.prod(kernel), c_out * math.prod(kernel)
+        found = {"weight": conv_weights.weight(convolution, shape.rank, fans, self.init)}
+        return found | {"bias": conv_weights.bias(self.filters)} if self.bias else found
 
     def border(self, shape):
         return self._convolution(shape).border

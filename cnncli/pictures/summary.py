@@ -1,5 +1,6 @@
 """A network at a glance, from its specification alone: nothing is allocated, so one that is too large can be seen."""
 
+import math
 from dataclasses import dataclass
 
 from cnncli import network, spec
@@ -23,7 +24,7 @@ class Row:
     kind: str
     output: Shape
     window: tuple[int, ...] | None
-    stride: tuple[int, ...] | None
+    stride: tuple[float, ...] | None
     parameters: int
     multiply_adds: int
     memory: int
@@ -93,7 +94,8 @@ def _window(layer: Layer, shape: Shape):
     if type(layer).window is Layer.window:
         return None, None
     window, stride = layer.window(shape)
-    return window[3 - shape.rank :], stride[3 - shape.rank :]
+    apart = (int(s) if s == int(s) else float(s) for s in stride[3 - shape.rank :])
+    return window[3 - shape.rank :], tuple(apart)
 
 
 def receptive_fields(nodes: list[Node]) -> list[tuple[int, ...]]:
@@ -113,7 +115,7 @@ def receptive_fields(nodes: list[Node]) -> list[tuple[int, ...]]:
         if isinstance(node.layer, Dense):
             field = image.size
         known.append((field, tuple(j * s for j, s in zip(jump, stride, strict=True))))
-    return [field[3 - image.rank :] for field, _ in known[1:]]
+    return [tuple(map(math.ceil, field[3 - image.rank :])) for field, _ in known[1:]]
 
 
 def buffers(nodes: list[Node]) -> dict[str, int]:
