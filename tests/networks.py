@@ -84,6 +84,20 @@ NETWORKS = {
         "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: 1, bias: false}, batch_norm, "
         "relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|dense: 3",
     ),
+    "transposed": (
+        2,
+        [6, 6],
+        "conv: {filters: 6, stride: 2, padding: same}|batch_norm|relu|transposed_conv: {filters: 5, stride: 2, "
+        "padding: same}|batch_norm|relu|transposed_conv: {filters: 3, kernel: 2, stride: 2, bias: false}|relu|"
+        "avg_pool: 3|flatten|dense: 3",
+    ),
+    "residual_of_transposed": (
+        2,
+        [4, 4],
+        "conv: {filters: 4, kernel: 2, stride: 2}|relu|residual: {main: [transposed_conv: {filters: 4, padding: same}, "
+        "relu, transposed_conv: {filters: 4, padding: 1}]}|relu|transposed_conv: {filters: 3, groups: 1}|flatten|"
+        "dense: 3",
+    ),
     "residual_of_depthwise_alone": (
         2,
         [5, 5],

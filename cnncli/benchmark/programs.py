@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from cnncli import spec
+from cnncli.kernels.geometry import Axis
 from cnncli.layers import Layer, Shape
 from cnncli.layers.base import window_axes
+from cnncli.layers.transposed_conv import TransposedConv
 
 
 def program(specification: "spec.Specification") -> dict:
@@ -38,17 +40,27 @@ def described(layer: Layer, shape: Shape, output: Shape) -> dict:
 
 def window(layer: Layer, shape: Shape) -> dict:
     """Kernel, stride, dilation and padding (before, after) of each axis that the user sees."""
+    if isinstance(layer, TransposedConv):
+        return transposed(layer.mirrored_axes(shape)[3 - shape.rank :])
     kernel = layer.kernel if hasattr(layer, "kernel") else layer.size
     stride = kernel if layer.stride is None else layer.stride
     axes = window_axes(shape, kernel, stride, getattr(layer, "dilation", 1), layer.padding)[3 - shape.rank :]
     # what the last window does not reach is no padding
     after = [max(0, (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1 - a.size - a.before) for a in axes]
-    return {
-        "kernel": [a.kernel for a in axes],
-        "stride": [a.stride for a in axes],
-        "dilation": [a.dilation for a in axes],
-        "pads": [[a.before, n] for a, n in zip(axes, after, strict=True)],
+    return numbers(axes) | {"pads": [[a.before, n] for a, n in zip(axes, after, strict=True)]}
+
+
+def transposed(axes: Sequence[Axis]) -> dict:
+    """The same of a transposed convolution, from its mirrored axes: `pads` are cut, `output_padding` is added."""
+    ends = [(a.out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1 - a.before for a in axes]
+    return numbers(axes) | {
+        "pads": [[a.before, max(0, end - a.size)] for a, end in zip(axes, ends, strict=True)],
+        "output_padding": [max(0, a.size - end) for a, end in zip(axes, ends, strict=True)],
     }
+
+
+def numbers(axes: Sequence[Axis]) -> dict:
+    return {name: [getattr(axis, name) for axis in axes] for name in ("kernel", "stride", "dilation")}
 
 
 def sizes(shape: Shape) -> list[int]:

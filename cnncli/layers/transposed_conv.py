@@ -56,10 +56,10 @@ class TransposedConv(Layer):
         for count, what in ((shape.channels, "input channels"), (self.filters, "filters")):
             if count % self.groups:
                 raise ValueError(f"its {count} {what} do not divide into {self.groups} groups")
-        return Convolution(self._axes(shape), self.filters, shape.channels, self.groups)
+        return Convolution(self.mirrored_axes(shape), self.filters, shape.channels, self.groups)
 
-    def _axes(self, shape: Shape) -> tuple[Axis, Axis, Axis]:
-        """The mirrored convolution's, from output to input."""
+    def mirrored_axes(self, shape: Shape) -> tuple[Axis, Axis, Axis]:
+        """The axes of the mirrored convolution, from output to input."""
         rank = shape.rank
         if not rank:
             raise ValueError("it needs an input with spatial axes, not a flat one")

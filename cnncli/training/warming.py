@@ -19,6 +19,7 @@ CONV = {"filters": 16, "padding": "same"}
 WINOGRAD = CONV | {"algorithm": "winograd"}
 NEEDED = {
     "depthwise_conv": {"multiplier": 2},
+    "transposed_conv": {"filters": 16, "padding": "same"},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
     "dense": {"units": 4},

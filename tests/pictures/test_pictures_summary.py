@@ -55,6 +55,14 @@ def test_depthwise_multiply_adds():
     assert rows[1].field == (32 + 2, 32 + 2)
 
 
+def test_transposed_convolution():
+    layer = "transposed_conv: {filters: 6, kernel: 5, stride: 2, padding: same}"
+    first, second, third, _ = of(f"  - {layer}\n  - conv: {{filters: 4}}\n  - {layer}\n").rows
+    assert (str(first.output), first.parameters, first.multiply_adds) == ("6x64x64", 25 * 6 + 6, 32 * 32 * 25 * 6)
+    assert (first.window, first.stride) == ((3, 3), (0.5, 0.5))  # an output lies in 2 or 3 of the windows of 5
+    assert [row.field for row in (first, second, third)] == [(3, 3), (4, 4), (5, 5)]
+
+
 def test_lenet_receptive_fields():
     found = {row.path: row.field for row in summarize(spec.read("lenet")).rows}
     assert {path: found[path] for path in LENET_FIELDS} == {path: (n, n) for path, n in LENET_FIELDS.items()}
