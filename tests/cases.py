@@ -142,6 +142,27 @@ CONV = [
     conv(5, (6, 2, 2), 4, [4, 1, 1], stride=[2, 1, 1]),
 ]
 
+SOME = [[0], [2, 1], [0, 1, 2, 3], [3], [0, 3]]
+CONV += [
+    # true convolutions, biases of each place, connections
+    conv(3, (6, 7), 5, [3, 2], flip=True),
+    conv(40, (5, 5), 33, 3, flip=True, padding="same", images=3),
+    conv(1, (12, 20), 4, 5, flip=True, groups=1),
+    conv(6, (8,), 4, 4, flip=True, padding="full", groups=2),
+    conv(2, (3, 4, 5), 3, [3, 2, 1], flip=True),
+    conv(5, (6, 5), 7, 3, bias="untied"),
+    conv(1, (9, 18), 6, 3, bias="untied", padding="same"),
+    conv(64, (6, 6), 40, 3, bias="untied", stride=2, padding="same"),
+    conv(3, (9,), 4, 3, bias="untied", flip=True, images=5),
+    conv(2, (3, 3, 4), 20, 2, bias="untied", padding="same"),
+    conv(6, (7, 7), 16, 5, connections="lenet5"),
+    conv(4, (5, 6), 5, 3, connections=SOME, padding="same"),
+    conv(4, (9,), 5, 2, connections=SOME, flip=True, bias="untied"),
+    conv(4, (2, 3, 4), 5, 2, connections=SOME, stride=2, padding="same", bias=False),
+    conv(1, (6, 20), 2, 3, connections=[[0], [0]]),
+    conv(40, (4, 4), 40, 3, padding=1, connections=[list(range(i % 7, 40, 1 + i % 5)) for i in range(40)]),
+]
+
 POOL = [
     (6, (12, 12), 2, {}),
     (16, (7, 7), 2, {}),  # the last row and column are in no window
@@ -279,16 +300,32 @@ def window_options(case, size):
     return kernel, stride, dilation, pairs
 
 
+def connected(case):
+    """1 for each (filter, input channel) that a convolution connects, to be multiplied with its weights."""
+    chosen = case.options.get("connections")
+    if chosen is None:
+        return 1
+    rows = naive.LENET5 if chosen == "lenet5" else chosen
+    mask = np.array([[channel in row for channel in range(case.channels)] for row in rows], float)
+    return mask.reshape(*mask.shape, *[1] * len(case.axes))
+
+
 def define_conv(case, x, parameters):
     _, stride, dilation, padding = window_options(case, "kernel")
     groups = case.channels if case.kind == "depthwise_conv" else case.options.get("groups", 1)
-    w = parameters["weight"]
+    mask, untied, bias = connected(case), case.options.get("bias") == "untied", parameters.get("bias")
+
+    def turned(w):
+        return np.flip(w, tuple(range(2, w.ndim))) if case.options.get("flip") else w
+
+    w = turned(parameters["weight"] * mask)
 
     def backward(dy):
         dx, dw, db = naive.convolution_gradients(dy, x, w, stride, padding, dilation, groups)
-        return dx, {"weight": dw, "bias": db}
+        return dx, {"weight": turned(dw) * mask, "bias": dy.sum(0) if untied else db}
 
-    return naive.convolution(x, w, parameters.get("bias"), stride, padding, dilation, groups), backward
+    y = naive.convolution(x, w, None if untied else bias, stride, padding, dilation, groups)
+    return y + bias if untied else y, backward
 
 
 def transposed_options(case):

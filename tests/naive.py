@@ -9,6 +9,17 @@ import math
 
 import numpy as np
 
+# LeCun et al. 1998, Table I: a line for each map of S2, a column for each of the 16 maps of C3
+TABLE1 = """
+X...XXX..XXXX.XX
+XX...XXX..XXXX.X
+XXX...XXX..X.XXX
+.XXX..XXXX..X.XX
+..XXX..XXXX.XX.X
+...XXX..XXXX.XXX
+"""
+LENET5 = [[i for i, line in enumerate(TABLE1.split()) if line[column] == "X"] for column in range(16)]
+
 
 def places(sizes):
     """All index tuples of an array of `sizes`, in C order."""

@@ -84,6 +84,18 @@ NETWORKS = {
         "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: 1, bias: false}, batch_norm, "
         "relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|dense: 3",
     ),
+    "untied": (
+        2,
+        [6, 6],
+        "conv: {filters: 4, bias: untied}|batch_norm|relu|conv: {filters: 4, bias: untied, padding: same, flip: true}|"
+        "relu|residual: {main: [conv: {filters: 4, padding: 1, bias: untied}]}|relu|max_pool: 2|flatten|dense: 3",
+    ),
+    "connected": (
+        1,
+        [12, 12],
+        "conv: {filters: 6, bias: untied}|relu|max_pool: 2|conv: {filters: 16, connections: lenet5}|batch_norm|relu|"
+        "conv: {filters: 2, connections: [[0, 15], [1, 2, 3]], flip: true}|flatten|dense: 3",
+    ),
     "transposed": (
         2,
         [6, 6],

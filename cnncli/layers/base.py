@@ -7,7 +7,7 @@ file.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -90,7 +90,8 @@ class Parameter:
     """One learned array. `shape` is the kernels' layout; `file_shape` is the field's order, (out, in, ...).
 
     `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. Weight decay applies to what
-    `decays`: weights, not biases. What is not `learned` has no gradient: it is counted while training.
+    `decays`: weights, not biases. What is not `learned` has no gradient: it is counted while training. `connected`,
+    flat in the kernels' layout, is False for elements that are 0 and stay 0.
     """
 
     shape: tuple[int, ...]
@@ -101,10 +102,16 @@ class Parameter:
     learned: bool = True
     to_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
     from_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
+    connected: np.ndarray | None = field(default=None, compare=False)
 
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has that can differ from 0."""
+        return self.size if self.connected is None else int(self.connected.sum())
 
 
 @dataclass(frozen=True)

@@ -78,14 +78,15 @@ def summarize(specification: spec.Specification, batch_size: int | None = None) 
                 output=node.output,
                 window=window,
                 stride=stride,
-                parameters=sum(p.size for p in node.layer.parameters(node.shape).values() if p.learned),
+                parameters=sum(p.count for p in node.layer.parameters(node.shape).values() if p.learned),
                 multiply_adds=node.layer.multiply_adds(node.shape),
                 memory=FLOAT * batch_size * memory.get(node.path, 0),
                 field=field,
             )
         )
     optimizer = specification.train.optimizer.kind
-    weights = FLOAT * (2 + len(SLOTS[optimizer])) * sum(row.parameters for row in rows)
+    learned = (p for node in nodes for p in node.layer.parameters(node.shape).values() if p.learned)
+    weights = FLOAT * (2 + len(SLOTS[optimizer])) * sum(p.size for p in learned)
     input_memory = FLOAT * batch_size * memory["input"]
     return Summary(specification.name, nodes[0].shape, batch_size, optimizer, tuple(rows), input_memory, weights)
 
