@@ -240,6 +240,27 @@ TRANSPOSED = [
     (2, (3, 3, 3), {"filters": 3, "stride": 2, "padding": 1, "output_padding": 1, "bias": False}),
 ]
 
+# channels, axes, options; for tiled convolutions the tiles are added
+LOCAL = [
+    (1, (1, 1), {"filters": 1, "kernel": 1}),
+    (3, (6, 5), {"filters": 5}),
+    (6, (7, 7), {"filters": 16, "kernel": 5}),
+    (16, (6, 7), {"filters": 33, "padding": "same"}),
+    (33, (4, 5), {"filters": 17, "padding": "same", "bias": False}),
+    (40, (3, 4), {"filters": 72, "kernel": 2}),
+    (4, (9, 8), {"filters": 6, "stride": 2, "padding": 1}),
+    (5, (8, 9), {"filters": 4, "kernel": [2, 3], "stride": [3, 1], "bias": "tied"}),
+    (3, (9, 9), {"filters": 8, "dilation": 2}),
+    (2, (8, 9), {"filters": 3, "kernel": 2, "dilation": [1, 3], "stride": 2, "padding": "full"}),
+    (2, (5, 6), {"filters": 3, "padding": [[0, 2], [3, 1]]}),
+    (3, (9, 7), {"filters": 4, "kernel": 2, "stride": 3}),  # some inputs are seen by none
+    (5, (4, 4), {"filters": 4, "kernel": 2, "padding": [[3, 0], [0, 4]]}),
+    (6, (11,), {"filters": 9, "kernel": 4, "stride": 2, "padding": "same"}),
+    (3, (3, 4, 4), {"filters": 4, "kernel": [2, 3, 2], "padding": "same"}),
+    (2, (4, 3, 5), {"filters": 20, "kernel": 2, "stride": [2, 1, 2], "padding": [1, 0, [1, 0]]}),
+]
+TILES = [1, 2, 3, 2, [2, 3], [1, 2], 2, [1, 4], 3, 2, [5, 1], 2, [3, 2], 3, [1, 2, 2], [2, 9, 1]]
+
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
 GLOBAL_POOL = [(6, (5, 7)), (16, (4, 4)), (1, (8,)), (33, (1, 1)), (5, (2, 4, 2)), (3, (2, 3, 2))]
@@ -255,6 +276,16 @@ CASES = [
     *(Case("depthwise_conv", channels, axes, options) for channels, axes, options in DEPTHWISE),
     Case("depthwise_conv", 16, (3, 3), {"padding": "same"}, 40),
     Case("depthwise_conv", 40, (12, 12), {"padding": "same"}, 1),
+    *(Case("local_conv", channels, axes, options) for channels, axes, options in LOCAL),
+    *(
+        Case("tiled_conv", channels, axes, options | {"tiles": tiles})
+        for (channels, axes, options), tiles in zip(LOCAL, TILES, strict=True)
+    ),
+    Case("local_conv", 8, (3, 4), {"filters": 20}, 70),
+    Case("local_conv", 20, (8, 7), {"filters": 12, "padding": "same"}, 1),
+    Case("tiled_conv", 8, (7, 9), {"filters": 40, "tiles": 2, "padding": 1}, 40),
+    Case("tiled_conv", 5, (16, 16), {"filters": 6, "tiles": 4, "bias": "tied"}, 17),
+    Case("tiled_conv", 40, (20, 20), {"filters": 64, "tiles": 3}, 3),
     *(Case("transposed_conv", channels, axes, options) for channels, axes, options in TRANSPOSED),
     Case("transposed_conv", 8, (2, 3), {"filters": 16, "stride": 2}, 40),
     Case("transposed_conv", 24, (10, 9), {"filters": 6, "kernel": 5, "stride": 2, "padding": "same"}, 1),
@@ -326,6 +357,18 @@ def define_conv(case, x, parameters):
 
     y = naive.convolution(x, w, None if untied else bias, stride, padding, dilation, groups)
     return y + bias if untied else y, backward
+
+
+def define_tiled_conv(case, x, parameters):
+    _, stride, dilation, padding = window_options(case, "kernel")
+    w, bias = parameters["weight"], parameters.get("bias")
+
+    def backward(dy):
+        dx, dw, db = naive.tiled_convolution_gradients(dy, x, w, stride, padding, dilation)
+        tied = case.options.get("bias") == "tied"
+        return dx, {"weight": dw, "bias": db.sum(tuple(range(1, db.ndim))) if tied else db}
+
+    return naive.tiled_convolution(x, w, bias, stride, padding, dilation), backward
 
 
 def transposed_options(case):
@@ -413,6 +456,8 @@ def define_dropout(case, x, parameters):
 DEFINITIONS = {
     "conv": define_conv,
     "depthwise_conv": define_conv,
+    "local_conv": define_tiled_conv,
+    "tiled_conv": define_tiled_conv,
     "transposed_conv": define_transposed_conv,
     "dense": define_dense,
     "max_pool": define_max_pool,
@@ -444,4 +489,4 @@ def is_exact(case) -> bool:
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )
         return all(map(power_of_two, counts))
-    return case.kind in ("conv", "depthwise_conv", "transposed_conv", "dense", "max_pool", "flatten", "relu")
+    return case.kind in ("dense", "max_pool", "flatten", "relu") or case.kind.endswith("conv")

@@ -93,6 +93,40 @@ def convolution_gradients(dy, x, w, stride, padding, dilation, groups=1):
     return unpad(dx, padding), grouped(dw, groups), dy.sum((0, *range(2, dy.ndim)))
 
 
+def tiled_convolution(x, w, b, stride, padding, dilation):
+    """A convolution whose output pixel p has the weights w[:, p % tiles] (Goodfellow et al. 2016, equation 9.10).
+
+    w (out, *tiles, in, *kernel) with as many tiles as pixels is unshared; b is (out,) or (out, *tiles).
+    """
+    rank = x.ndim - 2
+    tiles, kernel = w.shape[1 : 1 + rank], w.shape[2 + rank :]
+    sizes = output_sizes(x.shape[2:], kernel, stride, dilation, padding)
+    x, y = pad(x, padding), np.zeros((len(x), len(w), *sizes), x.dtype)
+    for p in places(sizes):
+        tile = tuple(i % t for i, t in zip(p, tiles, strict=True))
+        for t in places(kernel):
+            y[..., *p] += x[..., *tap_source(p, t, stride, dilation)] @ w[:, *tile, :, *t].T
+        if b is not None:
+            y[..., *p] += b if b.ndim == 1 else b[:, *tile]
+    return y
+
+
+def tiled_convolution_gradients(dy, x, w, stride, padding, dilation):
+    """(dx, dw, db), db one for each tile."""
+    rank = x.ndim - 2
+    tiles, kernel = w.shape[1 : 1 + rank], w.shape[2 + rank :]
+    x = pad(x, padding)
+    dx, dw, db = np.zeros_like(x), np.zeros_like(w), np.zeros((len(w), *tiles), x.dtype)
+    for p in places(dy.shape[2:]):
+        tile = tuple(i % t for i, t in zip(p, tiles, strict=True))
+        for t in places(kernel):
+            source = tap_source(p, t, stride, dilation)
+            dx[..., *source] += dy[..., *p] @ w[:, *tile, :, *t]
+            dw[:, *tile, :, *t] += dy[..., *p].T @ x[..., *source]
+        db[:, *tile] += dy[..., *p].sum(0)
+    return unpad(dx, padding), dw, db
+
+
 def transposed_convolution(x, w, b, stride, cut, dilation, sizes, groups=1):
     """Each input, times w (in, out, *kernel), added to the outputs from p * stride on; then before and after are `cut`.
 

@@ -91,7 +91,8 @@ class Parameter:
 
     `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. Weight decay applies to what
     `decays`: weights, not biases. What is not `learned` has no gradient: it is counted while training. `connected`,
-    flat in the kernels' layout, is False for elements that are 0 and stay 0.
+    flat in the kernels' layout, is False for elements that are 0 and stay 0. `places`: so many axes of `file_shape`
+    behind the first number kernels of their own.
     """
 
     shape: tuple[int, ...]
@@ -103,6 +104,7 @@ class Parameter:
     to_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
     from_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
     connected: np.ndarray | None = field(default=None, compare=False)
+    places: int = 0
 
     @property
     def size(self) -> int:

@@ -21,7 +21,7 @@ def initial(parameter: Parameter, seed: int, path: str, dtype=np.float64) -> np.
         return np.full(parameter.file_shape, parameter.init.constant, dtype)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(path.encode())])))
     if parameter.init == "orthogonal":
-        return _orthogonal(generator, parameter.file_shape).astype(dtype)
+        return _orthogonal(generator, parameter.file_shape, parameter.places).astype(dtype)
     fan_in, fan_out = parameter.fans
     family, _, uniform = parameter.init.partition("_")
     variance = {"he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out), "lecun": 1 / fan_in}[family]
@@ -33,8 +33,10 @@ def initial(parameter: Parameter, seed: int, path: str, dtype=np.float64) -> np.
     return values.reshape(parameter.file_shape)
 
 
-def _orthogonal(generator, shape):
-    rows, columns = shape[0], math.prod(shape[1:])
-    q, r = np.linalg.qr(generator.normal(size=(max(rows, columns), min(rows, columns))))
-    q = q * np.sign(np.diag(r))  # makes the draw uniform over the orthogonal matrices
-    return (q if rows >= columns else q.T).reshape(shape)
+def _orthogonal(generator, shape, places):
+    """A matrix of (first axis, others); or one for each index of the `places` axes behind the first."""
+    rows, many, columns = shape[0], math.prod(shape[1 : 1 + places]), math.prod(shape[1 + places :])
+    q, r = np.linalg.qr(generator.normal(size=(many, max(rows, columns), min(rows, columns))))
+    # the signs make the draw uniform over the orthogonal matrices
+    q = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None]
+    return (q if rows >= columns else q.swapaxes(1, 2)).swapaxes(0, 1).reshape(shape)
