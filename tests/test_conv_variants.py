@@ -10,10 +10,16 @@ from cases import Case
 from cnncli import spec
 from cnncli.kernels.buffer import Arena
 from cnncli.layers import LAYERS, Shape
+from cnncli.layers.initializers import initial
 from cnncli.network import Network
 from cnncli.network.gradcheck import check_gradients
 from cnncli.network.parameters import Parameters
 from cnncli.training.optimizers import Optimizer
+
+
+def integers(generator, shape):
+    return generator.integers(-3, 4, shape).astype(float)
+
 
 C3 = LAYERS["conv"](filters=16, kernel=5, connections="lenet5")
 S2 = Shape((1, 14, 14), 6, 2)
@@ -83,3 +89,41 @@ def test_untied_biases_are_counted_and_filed_by_place():
     network = Network(networks.specification(2, [5, 6], text))
     assert network.parameters.save()["0_conv.bias"].shape == (3, 3, 4)
     assert network.parameters.count == 3 * 2 * 9 + 3 * 12 + 36 * 2 + 2
+
+
+def of_map(kind, **options):
+    """A layer's results on one map, from weights that are everywhere the same kernel."""
+    case = Case(kind, 3, (7, 8), {"filters": 5, "kernel": 3, "padding": "same", **options}, 2)
+    bound, generator = Bound(case, np.float32), np.random.default_rng(3)
+    x, kernel = integers(generator, (2, 3, 7, 8)), integers(generator, (5, 3, 3, 3))
+    shape = bound.parameters["weight"].file_shape
+    places = tuple(range(1, len(shape) - 3))
+    bound.set(
+        x, {"weight": np.broadcast_to(np.expand_dims(kernel, places), shape), "bias": np.zeros((5, *shape[1:-3]))}
+    )
+    y = bound.forward()
+    dx, gradients = bound.backward(integers(generator, y.shape))
+    return y, dx, gradients["weight"].sum(places)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("local_conv", {}), *(("tiled_conv", {"tiles": t}) for t in (1, 3, 99))])
+def test_the_same_kernel_everywhere_is_the_ordinary_convolution(kind, options):
+    for found, wanted in zip(of_map(kind, **options), of_map("conv", algorithm="direct"), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_one_tile_is_a_convolution_and_many_are_unshared():
+    shapes = {
+        kind: LAYERS[kind](filters=5, **options).parameters(S2)["weight"].file_shape
+        for kind, options in (("conv", {}), ("local_conv", {}), ("tiled_conv", {"tiles": [99, 12]}))
+    }
+    assert shapes["conv"] == (5, 6, 3, 3)
+    assert shapes["local_conv"] == shapes["tiled_conv"] == (5, 12, 12, 6, 3, 3)
+    assert LAYERS["tiled_conv"](filters=5, tiles=1).parameters(S2)["weight"].file_shape == (5, 1, 1, 6, 3, 3)
+
+
+def test_orthogonal_weights_are_so_at_each_place():
+    parameter = LAYERS["tiled_conv"](filters=5, tiles=[2, 3], init="orthogonal").parameters(S2)["weight"]
+    w = initial(parameter, 0, "a").transpose(1, 2, 0, 3, 4, 5).reshape(6, 5, -1)
+    np.testing.assert_allclose(w @ w.transpose(0, 2, 1), np.broadcast_to(np.eye(5), (6, 5, 5)), atol=1e-12)
+    assert len(np.unique(w)) == w.size

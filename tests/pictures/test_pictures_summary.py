@@ -55,6 +55,14 @@ def test_depthwise_multiply_adds():
     assert rows[1].field == (32 + 2, 32 + 2)
 
 
+def test_unshared_and_tiled_convolution():
+    layers = "  - local_conv: {filters: 6, kernel: 5}\n  - tiled_conv: {filters: 4, tiles: 2, stride: 3}\n"
+    local, tiled, _ = of(layers).rows
+    assert (local.parameters, local.multiply_adds) == (28 * 28 * (25 + 1) * 6, 28 * 28 * 25 * 6)
+    assert (tiled.parameters, tiled.multiply_adds) == (4 * (54 + 1) * 4, 9 * 9 * 54 * 4)
+    assert (local.field, tiled.field, tiled.stride) == ((5, 5), (7, 7), (3, 3))
+
+
 def test_transposed_convolution():
     layer = "transposed_conv: {filters: 6, kernel: 5, stride: 2, padding: same}"
     first, second, third, _ = of(f"  - {layer}\n  - conv: {{filters: 4}}\n  - {layer}\n").rows
