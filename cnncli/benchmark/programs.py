@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 
 from cnncli import spec
+from cnncli.errors import SpecificationError
 from cnncli.kernels.geometry import Axis
 from cnncli.layers import Layer, Shape
 from cnncli.layers.base import window_axes
 from cnncli.layers.transposed_conv import TransposedConv
+
+NOT_ELSEWHERE = "local_conv", "tiled_conv"
 
 
 def program(specification: "spec.Specification") -> dict:
@@ -24,11 +27,23 @@ def program(specification: "spec.Specification") -> dict:
 
 def listed(entries: "Sequence[spec.Entry]", nodes: "dict[str, spec.Node]") -> list[dict]:
     """Layers one after the other, each with the lists of layers that it holds, by name."""
-    return [
-        described(entry.layer, nodes[entry.path].shape, nodes[entry.path].output)
-        | {name: listed(inner, nodes) for name, inner in entry.inner.items()}
-        for entry in entries
-    ]
+    found = []
+    for entry in entries:
+        if reason := refusal(entry.layer):
+            raise SpecificationError(f"{entry.location}: layer {entry.path} ({entry.kind}): the others have {reason}")
+        node = nodes[entry.path]
+        inner = {name: listed(inner, nodes) for name, inner in entry.inner.items()}
+        found.append(described(entry.layer, node.shape, node.output) | inner)
+    return found
+
+
+def refusal(layer: Layer) -> str | None:
+    """What no peer can be asked for, None if they can."""
+    if layer.kind in NOT_ELSEWHERE:
+        return "no such layer"
+    if getattr(layer, "connections", None) is not None:
+        return "no connections"
+    return "no untied bias" if getattr(layer, "bias", None) == "untied" else None
 
 
 def described(layer: Layer, shape: Shape, output: Shape) -> dict:
