@@ -282,6 +282,7 @@ CASES = [
         for (channels, axes, options), tiles in zip(LOCAL, TILES, strict=True)
     ),
     Case("local_conv", 8, (3, 4), {"filters": 20}, 70),
+    Case("local_conv", 16, (8, 8), {"filters": 32, "kernel": 1}, 20),  # images of whole pages
     Case("local_conv", 20, (8, 7), {"filters": 12, "padding": "same"}, 1),
     Case("tiled_conv", 8, (7, 9), {"filters": 40, "tiles": 2, "padding": 1}, 40),
     Case("tiled_conv", 5, (16, 16), {"filters": 6, "tiles": 4, "bias": "tied"}, 17),

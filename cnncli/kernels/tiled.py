@@ -4,6 +4,7 @@ Rows of the tile are the pixels, of all images, that share their weights; what t
 `tiled_convolution` makes. Arrays are (images, elements of an image) as in `conv`, and so are `columns` and `blocks`.
 """
 
+from cnncli.kernels.fetching import fetch, fetch_to_write
 from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import ACCUMULATE, STORE, tile, variant
 from cnncli.kernels.turn import turn_block
@@ -12,18 +13,21 @@ from cnncli.kernels.turn import turn_block
 @kernel
 def convolve_tiles(
     first_task, last_task, thread, y, x, w, scratch, bias, gate, rows, taps, blocks, columns, turns, works, inner, op,
-    side,
+    bias_step, window, side,
 ):  # fmt: skip
     """y = op(sum over taps of x * w), where each block of rows has taps, and so weights, of its own.
 
     rows, taps: as in `conv.convolve`. works (S, 7): the pieces of an image, each with (first block, blocks, first block
-    of columns, blocks of columns, first of `turns`, turns, offset in bias). A piece with turns has its weights turned
-    into the thread's `scratch`, where its strip of them begins: for the data gradient. A task is a piece of an image.
+    of columns, blocks of columns, first of `turns`, turns, phase). A piece with turns has its weights turned into the
+    thread's `scratch`, where its strip of them begins: for the data gradient. Else its phase has `window` rows of them,
+    which are fetched while the piece before is worked on: 1.1 times the speed of unshared weights, in the forward pass.
+    Biases of phases are `bias_step` apart. A task is a piece of an image.
     """
     pieces, size, turned = works.shape[0], y.itemsize, scratch[thread]
     for task in range(first_task, last_task):
         n = task // pieces
-        block, n_blocks, column, n_columns, turn, n_turns, of_bias = works[task % pieces]
+        block, n_blocks, column, n_columns, turn, n_turns, phase = works[task % pieces]
+        following = works[(task + 1) % pieces, 6]
         weights = w.ctypes.data
         if n_turns:
             origin = columns[column, 4]
@@ -32,21 +36,22 @@ def convolve_tiles(
                 turn_block(turned, w, turns, i, turn + n_turns, origin, side)
         for own in range(column, column + n_columns):
             first, kind, tail, _, w_offset, w_step, width = columns[own]
+            share = (window * w_step * size + n_blocks - 1) // n_blocks
             for i in range(block, block + n_blocks):
                 row, count, tap, n_taps, mode = blocks[i]
+                if following != phase:
+                    ahead = w.ctypes.data + size * (w_offset + following * window * w_step)
+                    fetch(ahead + (i - block) * share, share)
+                to = y.ctypes.data + size * (n * y.shape[1] + first)
                 tile(
                     y,
                     variant(kind, mode, count),
                     (x.ctypes.data + size * n * x.shape[1], rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, 1),
                     (weights + size * w_offset, taps.ctypes.data + 8 * ((1 + width) * taps.shape[1] + tap), w_step),
                     (n_taps, inner),
+                    (to, rows.ctypes.data + 8 * (rows.shape[1] + row), tail),
                     (
-                        y.ctypes.data + size * (n * y.shape[1] + first),
-                        rows.ctypes.data + 8 * (rows.shape[1] + row),
-                        tail,
-                    ),
-                    (
-                        bias.ctypes.data + size * (of_bias + first),
+                        bias.ctypes.data + size * (phase * bias_step + first),
                         gate.ctypes.data + size * (n * gate.shape[1] + first),
                         rows.ctypes.data + 8 * (2 * rows.shape[1] + row),
                         op,
@@ -75,17 +80,16 @@ def tiles_weight_gradient(first_task, last_task, dw, x, dy, rows, taps, phases, 
                 first, kind, tail, _, w_offset, w_step, width = columns[own]
                 for i in range(blocks.shape[0]):
                     row, count, _, _, mode = blocks[i]
+                    # a store that waits for its line holds up the loads behind it: 1.2 times the speed
+                    at_dw = dw.ctypes.data + size * (chunk * dw.shape[1] + w_offset + phase * window * w_step)
+                    fetch_to_write(at_dw + size * row * w_step, size * count * w_step)
                     tile(
                         dw,
                         variant(kind, mode, count),
                         (x.ctypes.data, rows.ctypes.data + 8 * row, taps.ctypes.data + 8 * tap, x.shape[1]),
                         (dy.ctypes.data + size * first, taps.ctypes.data + 8 * (taps.shape[1] + tap), dy.shape[1]),
                         (n_taps, inner),
-                        (
-                            dw.ctypes.data + size * (chunk * dw.shape[1] + w_offset + phase * window * w_step),
-                            rows.ctypes.data + 8 * ((1 + width) * rows.shape[1] + row),
-                            tail,
-                        ),
+                        (at_dw, rows.ctypes.data + 8 * ((1 + width) * rows.shape[1] + row), tail),
                         (dw.ctypes.data, dw.ctypes.data, rows.ctypes.data, ACCUMULATE if begin > start else STORE),
                     )
 

@@ -16,6 +16,8 @@ from cnncli.kernels.geometry import Axis, Group, check_bounds
 from cnncli.kernels.tile import BIASED, WITH_GATE, load
 from cnncli.kernels.turn import SIDE
 
+FLOAT, PAGE = 4, 4096  # bytes
+
 
 class TiledConvolution:
     """The shapes of one: three axes, the tiles along each, channels."""
@@ -36,7 +38,11 @@ class TiledConvolution:
     @property
     def border(self):
         """The zeros that the input needs around it: those with which every window is whole."""
-        return self.plain.around
+        return _spread(self.plain.around, tuple(axis.size for axis in self.axes), self.c_in)
+
+    @property
+    def gradient_border(self):
+        return _spread(((0, 0),) * 3, tuple(axis.out for axis in self.axes), self.c_out)
 
     def _forward_groups(self, i, axis):
         taps = np.arange(1 if i == 2 and self.merged else axis.kernel)
@@ -69,12 +75,11 @@ class TiledConvolution:
         tables = geometry.tables(groups, x.layout, [y.layout, other.layout], (1, 1, 1), join)
         inner = self.c_in * (self.kernel[2] if self.merged else 1)
         columns = strips.columns(self.c_out, 1, 0, self.rows, w.itemsize)
-        of_bias = self.c_out if bias.size > self.c_out else 0
         blocks, pieces = _pieces(tables, columns, len(y.array) // join, self.window * w.itemsize)
-        pieces = [(*piece, 0, len(columns), 0, 0, phase * of_bias) for phase, piece in pieces]
-        works = blocks, np.zeros((0, 6), np.int64), pieces
+        works = blocks, np.zeros((0, 6), np.int64), [(*piece, 0, len(columns), 0, 0, phase) for phase, piece in pieces]
         arrays = y.array, x.array, w.reshape(-1), np.zeros((most_threads(), 1), w.dtype), bias, other.array
-        return _bind(arrays, tables, columns, self.c_out, works, inner, op, join)
+        of_phases = self.c_out if bias.size > self.c_out else 0, self.window
+        return _bind(arrays, tables, columns, self.c_out, works, (inner, op, *of_phases), join)
 
     def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
         """dx = op(the transposed operation on dy by w): the steps, as `Convolution.plan_data_gradient` has it."""
@@ -99,7 +104,7 @@ class TiledConvolution:
                 works.append((*piece, own[0], len(own), s * per_strip + tap * per_tap, n_taps * per_tap, 0))
         scratch = arena.scratch((most_threads(), most * min(self.c_in, strips.STRIP)))
         arrays = dx.array, dy.array, w.reshape(-1), scratch, w.reshape(-1), gate.array
-        return _bind(arrays, tables, columns, self.c_in, (blocks, turns, works), self.c_out, op, join)
+        return _bind(arrays, tables, columns, self.c_in, (blocks, turns, works), (self.c_out, op, 0, 0), join)
 
     def _turns(self, at_w, starts, most):
         """Blocks of weights to turn, as `strips.turned_blocks` has them: strip by strip of inputs, tap by tap."""
@@ -152,6 +157,19 @@ class TiledConvolution:
         return tables.rows, np.array([phase[:2] for phase in tables.phases], np.int64)
 
 
+def _spread(border, size, channels):
+    """The border, wider by an element after height, width or both if images would lie whole pages apart.
+
+    One pixel of all images, which is what a tile reads, would then be in a single set of the cache beside the core.
+    """
+    for more in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)):
+        wider = tuple((before, after + m) for (before, after), m in zip(border, more, strict=True))
+        padded = (n + before + after for n, (before, after) in zip(size, wider, strict=True))
+        if math.prod(padded) * channels * FLOAT % PAGE:
+            return wider
+    return border
+
+
 def _pieces(tables, columns, groups, x_bytes):
     """Blocks of rows, and the pieces into which phases are cut: (phase, (first block, blocks)).
 
@@ -168,18 +186,21 @@ def _pieces(tables, columns, groups, x_bytes):
     return blocks, found
 
 
-def _bind(arrays, tables, columns, channels, works, inner, op, join):
-    """The step of `convolve_tiles`, checked, with `join` images as one; `works` (blocks, turns, pieces)."""
+def _bind(arrays, tables, columns, channels, works, how, join):
+    """The step of `convolve_tiles`, checked, with `join` images as one.
+
+    works: (blocks, turns, pieces); how: (inner, op, bias_step, window).
+    """
     y, x, w, scratch, bias, gate = arrays
     y, x, gate = (a.reshape(len(a) // join, -1) for a in (y, x, gate))
     load(y.itemsize)
-    blocks, turns, pieces = works
+    (blocks, turns, pieces), (inner, op, bias_step, _) = works, how
     pieces = np.array(pieces, np.int64)
     rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], channels)])
     last = geometry.reach(columns, y.itemsize)
     check_bounds("y", y.shape[1], rows[1], columns[:, 0] + last)
     check_bounds("gate", gate.shape[1], rows[2], (columns[:, 0] + last) * (op in WITH_GATE))
-    check_bounds("bias", bias.size, pieces[:, 6], (columns[:, 0] + last) * (op in BIASED))
+    check_bounds("bias", bias.size, pieces[:, 6] * bias_step, (columns[:, 0] + last) * (op in BIASED))
     for row, count, tap, n_taps in tables.phases:
         if n_taps:
             check_bounds("x", x.shape[1], rows[0, row : row + count], taps[0, tap : tap + n_taps], inner - 1)
@@ -191,6 +212,6 @@ def _bind(arrays, tables, columns, channels, works, inner, op, join):
     if len(turns):
         source, step, _, _, high, wide = turns.T
         check_bounds("w", w.size, np.concatenate([source, source + (high - 1) * step + wide - 1]))
-    given = y, x, w, scratch, bias, gate, rows, taps, blocks, columns, turns, pieces, inner, op, SIDE[w.itemsize]
+    given = y, x, w, scratch, bias, gate, rows, taps, blocks, columns, turns, pieces, *how, SIDE[w.itemsize]
     work = sum(count * n_taps for _, count, _, n_taps in tables.phases) * inner * channels * len(y)
     return [tiled.convolve_tiles.step(len(y) * len(pieces), *given, multiply_adds=work)]

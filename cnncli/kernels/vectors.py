@@ -89,8 +89,8 @@ class Vectors:
         pointer = self.builder.bitcast(pointer, kind.as_pointer())
         self.builder.call(masked, [value, pointer, self.align, mask])
 
-    def prefetch(self, pointer):
-        """Ask for the cache line of an address that will be read soon; the address need not be valid."""
+    def prefetch(self, pointer, writes=0):
+        """Ask for the cache line of an address that will be read, or written, soon; the address need not be valid."""
         function = self.function("llvm.prefetch.p0", ir.VoidType(), pointer.type, I32, I32, I32)
         self.builder.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 3, 1))])  # to read, all caches, data
 

@@ -97,6 +97,9 @@ class LocalConv(Layer):
     def border(self, shape):
         return self._convolution(shape).border
 
+    def gradient_border(self, shape):
+        return self._convolution(shape).gradient_border
+
     def window(self, shape):
         axes = self._axes(shape)
         return tuple((a.kernel - 1) * a.dilation + 1 for a in axes), tuple(a.stride for a in axes)
