@@ -149,6 +149,27 @@ CONV = [
     conv(5, (6, 2, 2), 4, [4, 1, 1], stride=[2, 1, 1]),
 ]
 
+SOME = [[0], [2, 1], [0, 1, 2, 3], [3], [0, 3]]
+CONV += [
+    # true convolutions, biases of each place, connections
+    conv(3, (6, 7), 5, [3, 2], flip=True),
+    conv(40, (5, 5), 33, 3, flip=True, padding="same", images=3),
+    conv(1, (12, 20), 4, 5, flip=True, groups=1),
+    conv(6, (8,), 4, 4, flip=True, padding="full", groups=2),
+    conv(2, (3, 4, 5), 3, [3, 2, 1], flip=True),
+    conv(5, (6, 5), 7, 3, bias="untied"),
+    conv(1, (9, 18), 6, 3, bias="untied", padding="same"),
+    conv(64, (6, 6), 40, 3, bias="untied", stride=2, padding="same"),
+    conv(3, (9,), 4, 3, bias="untied", flip=True, images=5),
+    conv(2, (3, 3, 4), 20, 2, bias="untied", padding="same"),
+    conv(6, (7, 7), 16, 5, connections="lenet5"),
+    conv(4, (5, 6), 5, 3, connections=SOME, padding="same"),
+    conv(4, (9,), 5, 2, connections=SOME, flip=True, bias="untied"),
+    conv(4, (2, 3, 4), 5, 2, connections=SOME, stride=2, padding="same", bias=False),
+    conv(1, (6, 20), 2, 3, connections=[[0], [0]]),
+    conv(40, (4, 4), 40, 3, padding=1, connections=[list(range(i % 7, 40, 1 + i % 5)) for i in range(40)]),
+]
+
 POOL = [
     (6, (12, 12), 2, {}),
     (16, (7, 7), 2, {}),  # the last row and column are in no window
@@ -205,6 +226,51 @@ DEPTHWISE = [
     (3, (3, 4, 4), {"multiplier": 2, "kernel": [2, 3, 2], "dilation": [2, 1, 1], "padding": [1, [0, 1], 1]}),
 ]
 
+# channels, axes, options
+TRANSPOSED = [
+    (1, (1, 1), {"filters": 1, "kernel": 1}),
+    (3, (5, 4), {"filters": 6}),
+    (16, (7, 7), {"filters": 8, "kernel": 5, "stride": 2, "padding": 2, "output_padding": 1}),
+    (6, (5, 6), {"filters": 17, "kernel": 4, "stride": 2, "padding": 1}),
+    (20, (4, 4), {"filters": 33, "kernel": 2, "stride": 2, "bias": False}),
+    (33, (6, 6), {"filters": 32, "padding": "same"}),
+    (48, (5, 5), {"filters": 64, "padding": 1}),
+    (5, (4, 5), {"filters": 3, "stride": 2, "padding": "same"}),
+    (4, (3, 5), {"filters": 7, "kernel": [1, 2], "stride": [3, 4], "padding": "same"}),
+    (8, (4, 4), {"filters": 12, "stride": [3, 2], "output_padding": [2, 0], "groups": 4}),
+    (12, (5, 5), {"filters": 20, "kernel": 2, "stride": 2, "padding": "same", "groups": 2}),
+    (7, (4, 4), {"filters": 7, "groups": 7, "stride": 2, "padding": 1, "output_padding": 1}),
+    (4, (5, 4), {"filters": 5, "dilation": 2}),
+    (2, (4, 4), {"filters": 9, "kernel": 2, "dilation": 3, "stride": 2, "output_padding": 2}),
+    (6, (6, 5), {"filters": 4, "padding": [[0, 2], [2, 1]], "stride": 2}),
+    (5, (7, 6), {"filters": 4, "kernel": 2, "padding": [[3, 0], [0, 2]]}),  # more cut off than one window reaches
+    (3, (8,), {"filters": 5, "kernel": 4, "stride": 3}),
+    (40, (6,), {"filters": 6, "stride": 2, "padding": "same", "dilation": 2}),
+    (4, (2, 3, 4), {"filters": 6, "kernel": [1, 2, 3], "stride": [2, 1, 2], "padding": "same"}),
+    (2, (3, 3, 3), {"filters": 3, "stride": 2, "padding": 1, "output_padding": 1, "bias": False}),
+]
+
+# channels, axes, options; for tiled convolutions the tiles are added
+LOCAL = [
+    (1, (1, 1), {"filters": 1, "kernel": 1}),
+    (3, (6, 5), {"filters": 5}),
+    (6, (7, 7), {"filters": 16, "kernel": 5}),
+    (16, (6, 7), {"filters": 33, "padding": "same"}),
+    (33, (4, 5), {"filters": 17, "padding": "same", "bias": False}),
+    (40, (3, 4), {"filters": 72, "kernel": 2}),
+    (4, (9, 8), {"filters": 6, "stride": 2, "padding": 1}),
+    (5, (8, 9), {"filters": 4, "kernel": [2, 3], "stride": [3, 1], "bias": "tied"}),
+    (3, (9, 9), {"filters": 8, "dilation": 2}),
+    (2, (8, 9), {"filters": 3, "kernel": 2, "dilation": [1, 3], "stride": 2, "padding": "full"}),
+    (2, (5, 6), {"filters": 3, "padding": [[0, 2], [3, 1]]}),
+    (3, (9, 7), {"filters": 4, "kernel": 2, "stride": 3}),  # some inputs are seen by none
+    (5, (4, 4), {"filters": 4, "kernel": 2, "padding": [[3, 0], [0, 4]]}),
+    (6, (11,), {"filters": 9, "kernel": 4, "stride": 2, "padding": "same"}),
+    (3, (3, 4, 4), {"filters": 4, "kernel": [2, 3, 2], "padding": "same"}),
+    (2, (4, 3, 5), {"filters": 20, "kernel": 2, "stride": [2, 1, 2], "padding": [1, 0, [1, 0]]}),
+]
+TILES = [1, 2, 3, 2, [2, 3], [1, 2], 2, [1, 4], 3, 2, [5, 1], 2, [3, 2], 3, [1, 2, 2], [2, 9, 1]]
+
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
 PLAIN_ACTIVATIONS = ("relu", "relu6", "gelu", "sigmoid", "tanh", "scaled_tanh", "softplus")
@@ -221,6 +287,20 @@ CASES = [
     *(Case("depthwise_conv", channels, axes, options) for channels, axes, options in DEPTHWISE),
     Case("depthwise_conv", 16, (3, 3), {"padding": "same"}, 40),
     Case("depthwise_conv", 40, (12, 12), {"padding": "same"}, 1),
+    *(Case("local_conv", channels, axes, options) for channels, axes, options in LOCAL),
+    *(
+        Case("tiled_conv", channels, axes, options | {"tiles": tiles})
+        for (channels, axes, options), tiles in zip(LOCAL, TILES, strict=True)
+    ),
+    Case("local_conv", 8, (3, 4), {"filters": 20}, 70),
+    Case("local_conv", 16, (8, 8), {"filters": 32, "kernel": 1}, 20),  # images of whole pages
+    Case("local_conv", 20, (8, 7), {"filters": 12, "padding": "same"}, 1),
+    Case("tiled_conv", 8, (7, 9), {"filters": 40, "tiles": 2, "padding": 1}, 40),
+    Case("tiled_conv", 5, (16, 16), {"filters": 6, "tiles": 4, "bias": "tied"}, 17),
+    Case("tiled_conv", 40, (20, 20), {"filters": 64, "tiles": 3}, 3),
+    *(Case("transposed_conv", channels, axes, options) for channels, axes, options in TRANSPOSED),
+    Case("transposed_conv", 8, (2, 3), {"filters": 16, "stride": 2}, 40),
+    Case("transposed_conv", 24, (10, 9), {"filters": 6, "kernel": 5, "stride": 2, "padding": "same"}, 1),
     *(pool("max_pool", channels, axes, size, **options) for channels, axes, size, options in POOL),
     *(pool("avg_pool", channels, axes, size, **options) for channels, axes, size, options in POOL),
     *(
@@ -269,16 +349,73 @@ def window_options(case, size):
     return kernel, stride, dilation, pairs
 
 
+def connected(case):
+    """1 for each (filter, input channel) that a convolution connects, to be multiplied with its weights."""
+    chosen = case.options.get("connections")
+    if chosen is None:
+        return 1
+    rows = naive.LENET5 if chosen == "lenet5" else chosen
+    mask = np.array([[channel in row for channel in range(case.channels)] for row in rows], float)
+    return mask.reshape(*mask.shape, *[1] * len(case.axes))
+
+
 def define_conv(case, x, parameters):
     _, stride, dilation, padding = window_options(case, "kernel")
     groups = case.channels if case.kind == "depthwise_conv" else case.options.get("groups", 1)
-    w = parameters["weight"]
+    mask, untied, bias = connected(case), case.options.get("bias") == "untied", parameters.get("bias")
+
+    def turned(w):
+        return np.flip(w, tuple(range(2, w.ndim))) if case.options.get("flip") else w
+
+    w = turned(parameters["weight"] * mask)
 
     def backward(dy):
         dx, dw, db = naive.convolution_gradients(dy, x, w, stride, padding, dilation, groups)
+        return dx, {"weight": turned(dw) * mask, "bias": dy.sum(0) if untied else db}
+
+    y = naive.convolution(x, w, None if untied else bias, stride, padding, dilation, groups)
+    return y + bias if untied else y, backward
+
+
+def define_tiled_conv(case, x, parameters):
+    _, stride, dilation, padding = window_options(case, "kernel")
+    w, bias = parameters["weight"], parameters.get("bias")
+
+    def backward(dy):
+        dx, dw, db = naive.tiled_convolution_gradients(dy, x, w, stride, padding, dilation)
+        tied = case.options.get("bias") == "tied"
+        return dx, {"weight": dw, "bias": db.sum(tuple(range(1, db.ndim))) if tied else db}
+
+    return naive.tiled_convolution(x, w, bias, stride, padding, dilation), backward
+
+
+def transposed_options(case):
+    """(stride, dilation, (before, after) that is cut, output sizes) of a transposed convolution."""
+    kernel, stride, dilation, cut = window_options(case, "kernel")
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    if case.options.get("padding") == "same":  # the mirrored convolution's, from n * stride to n
+        sizes = tuple(n * s for n, s in zip(case.axes, stride, strict=True))
+        pairs = [naive.same_padding(*axis) for axis in zip(sizes, kernel, stride, dilation, strict=True)]
+        # where the kernel is below the stride, what nothing reaches is not cut but stays
+        ends = [(n - 1) * s + span for n, s, span in zip(case.axes, stride, spans, strict=True)]
+        cut = [(b, max(0, end - n - b)) for (b, _), end, n in zip(pairs, ends, sizes, strict=True)]
+        return stride, dilation, cut, sizes
+    more = case.options.get("output_padding", 0)
+    more = [more] * len(case.axes) if isinstance(more, int) else more
+    axes = zip(case.axes, stride, spans, more, cut, strict=True)
+    return stride, dilation, cut, tuple((n - 1) * s + span + m - sum(c) for n, s, span, m, c in axes)
+
+
+def define_transposed_conv(case, x, parameters):
+    stride, dilation, cut, sizes = transposed_options(case)
+    groups, w = case.options.get("groups", 1), parameters["weight"]
+
+    def backward(dy):
+        dx, dw, db = naive.transposed_convolution_gradients(dy, x, w, stride, cut, dilation, groups)
         return dx, {"weight": dw, "bias": db}
 
-    return naive.convolution(x, w, parameters.get("bias"), stride, padding, dilation, groups), backward
+    y = naive.transposed_convolution(x, w, parameters.get("bias"), stride, cut, dilation, sizes, groups)
+    return y, backward
 
 
 def define_dense(case, x, parameters):
@@ -353,6 +490,9 @@ def define_dropout(case, x, parameters):
 DEFINITIONS = {
     "conv": define_conv,
     "depthwise_conv": define_conv,
+    "local_conv": define_tiled_conv,
+    "tiled_conv": define_tiled_conv,
+    "transposed_conv": define_transposed_conv,
     "dense": define_dense,
     "max_pool": define_max_pool,
     "avg_pool": define_avg_pool,
@@ -387,6 +527,6 @@ def is_exact(case) -> bool:
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )
         return all(map(power_of_two, counts))
-    if case.kind in ("conv", "depthwise_conv", "dense", "max_pool", "flatten", "relu", "relu6"):
+    if case.kind in ("dense", "max_pool", "flatten", "relu", "relu6") or case.kind.endswith("conv"):
         return True
     return cases_channels.is_exact(case) or cases_images.is_exact(case)

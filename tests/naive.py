@@ -9,6 +9,17 @@ import math
 
 import numpy as np
 
+# LeCun et al. 1998, Table I: a line for each map of S2, a column for each of the 16 maps of C3
+TABLE1 = """
+X...XXX..XXXX.XX
+XX...XXX..XXXX.X
+XXX...XXX..X.XXX
+.XXX..XXXX..X.XX
+..XXX..XXXX.XX.X
+...XXX..XXXX.XXX
+"""
+LENET5 = [[i for i, line in enumerate(TABLE1.split()) if line[column] == "X"] for column in range(16)]
+
 
 def places(sizes):
     """All index tuples of an array of `sizes`, in C order."""
@@ -80,6 +91,65 @@ def convolution_gradients(dy, x, w, stride, padding, dilation, groups=1):
             dx[..., *source] += dy[..., *p] @ w[..., *t]
             dw[..., *t] += dy[..., *p].T @ x[..., *source]
     return unpad(dx, padding), grouped(dw, groups), dy.sum((0, *range(2, dy.ndim)))
+
+
+def tiled_convolution(x, w, b, stride, padding, dilation):
+    """A convolution whose output pixel p has the weights w[:, p % tiles] (Goodfellow et al. 2016, equation 9.10).
+
+    w (out, *tiles, in, *kernel) with as many tiles as pixels is unshared; b is (out,) or (out, *tiles).
+    """
+    rank = x.ndim - 2
+    tiles, kernel = w.shape[1 : 1 + rank], w.shape[2 + rank :]
+    sizes = output_sizes(x.shape[2:], kernel, stride, dilation, padding)
+    x, y = pad(x, padding), np.zeros((len(x), len(w), *sizes), x.dtype)
+    for p in places(sizes):
+        tile = tuple(i % t for i, t in zip(p, tiles, strict=True))
+        for t in places(kernel):
+            y[..., *p] += x[..., *tap_source(p, t, stride, dilation)] @ w[:, *tile, :, *t].T
+        if b is not None:
+            y[..., *p] += b if b.ndim == 1 else b[:, *tile]
+    return y
+
+
+def tiled_convolution_gradients(dy, x, w, stride, padding, dilation):
+    """(dx, dw, db), db one for each tile."""
+    rank = x.ndim - 2
+    tiles, kernel = w.shape[1 : 1 + rank], w.shape[2 + rank :]
+    x = pad(x, padding)
+    dx, dw, db = np.zeros_like(x), np.zeros_like(w), np.zeros((len(w), *tiles), x.dtype)
+    for p in places(dy.shape[2:]):
+        tile = tuple(i % t for i, t in zip(p, tiles, strict=True))
+        for t in places(kernel):
+            source = tap_source(p, t, stride, dilation)
+            dx[..., *source] += dy[..., *p] @ w[:, *tile, :, *t]
+            dw[:, *tile, :, *t] += dy[..., *p].T @ x[..., *source]
+        db[:, *tile] += dy[..., *p].sum(0)
+    return unpad(dx, padding), dw, db
+
+
+def transposed_convolution(x, w, b, stride, cut, dilation, sizes, groups=1):
+    """Each input, times w (in, out, *kernel), added to the outputs from p * stride on; then before and after are `cut`.
+
+    `sizes` are those of what is left (Dumoulin and Visin 2016, chapter 4).
+    """
+    w = ungrouped(w, groups)
+    y = np.zeros((len(x), w.shape[1], *(n + sum(c) for n, c in zip(sizes, cut, strict=True))), x.dtype)
+    for p in places(x.shape[2:]):
+        for t in places(w.shape[2:]):
+            y[..., *tap_source(p, t, stride, dilation)] += x[..., *p] @ w[..., *t]
+    y = unpad(y, cut)
+    return y if b is None else y + b.reshape(-1, *[1] * len(sizes))
+
+
+def transposed_convolution_gradients(dy, x, w, stride, cut, dilation, groups=1):
+    dy, w = pad(dy, cut), ungrouped(w, groups)
+    dx, dw = np.zeros_like(x), np.zeros_like(w)
+    for p in places(x.shape[2:]):
+        for t in places(w.shape[2:]):
+            reached = dy[..., *tap_source(p, t, stride, dilation)]
+            dx[..., *p] += reached @ w[..., *t].T
+            dw[..., *t] += x[..., *p].T @ reached
+    return dx, grouped(dw, groups), unpad(dy, cut).sum((0, *range(2, dy.ndim)))
 
 
 def dense(x, w, b):

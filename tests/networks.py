@@ -117,6 +117,50 @@ NETWORKS = {
         "conv: {filters: 6, kernel: 1}|relu|residual: {main: [depthwise_conv: {padding: 1, bias: false}, batch_norm, "
         "relu, conv: {filters: 6, kernel: 1}]}|relu|depthwise_conv|batch_norm|relu|global_avg_pool|dense: 3",
     ),
+    "local": (
+        2,
+        [7, 6],
+        "local_conv: {filters: 4, padding: same}|batch_norm|relu|local_conv: {filters: 4, bias: tied, stride: 2}|relu|"
+        "residual: {main: [local_conv: {filters: 4, padding: same, bias: false}, batch_norm]}|relu|flatten|dense: 3",
+    ),
+    "tiled": (
+        2,
+        [7, 8],
+        "conv: {filters: 3, kernel: 2}|relu|tiled_conv: {filters: 5, tiles: 2, padding: 1}|batch_norm|relu|max_pool: 2|"
+        "residual: {main: [tiled_conv: {filters: 5, tiles: [1, 2], padding: same}, relu, tiled_conv: {filters: 5, "
+        "kernel: 1, tiles: 2}]}|relu|global_avg_pool|dense: 3",
+    ),
+    "local_of_one_axis": (
+        2,
+        [9],
+        "local_conv: {filters: 3, kernel: 4}|relu|tiled_conv: {filters: 4, tiles: 3}|flatten",
+    ),
+    "untied": (
+        2,
+        [6, 6],
+        "conv: {filters: 4, bias: untied}|batch_norm|relu|conv: {filters: 4, bias: untied, padding: same, flip: true}|"
+        "relu|residual: {main: [conv: {filters: 4, padding: 1, bias: untied}]}|relu|max_pool: 2|flatten|dense: 3",
+    ),
+    "connected": (
+        1,
+        [12, 12],
+        "conv: {filters: 6, bias: untied}|relu|max_pool: 2|conv: {filters: 16, connections: lenet5}|batch_norm|relu|"
+        "conv: {filters: 2, connections: [[0, 15], [1, 2, 3]], flip: true}|flatten|dense: 3",
+    ),
+    "transposed": (
+        2,
+        [6, 6],
+        "conv: {filters: 6, stride: 2, padding: same}|batch_norm|relu|transposed_conv: {filters: 5, stride: 2, "
+        "padding: same}|batch_norm|relu|transposed_conv: {filters: 3, kernel: 2, stride: 2, bias: false}|relu|"
+        "avg_pool: 3|flatten|dense: 3",
+    ),
+    "residual_of_transposed": (
+        2,
+        [4, 4],
+        "conv: {filters: 4, kernel: 2, stride: 2}|relu|residual: {main: [transposed_conv: {filters: 4, padding: same}, "
+        "relu, transposed_conv: {filters: 4, padding: 1}]}|relu|transposed_conv: {filters: 3, groups: 1}|flatten|"
+        "dense: 3",
+    ),
     "residual_of_depthwise_alone": (
         2,
         [5, 5],

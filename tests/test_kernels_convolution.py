@@ -10,7 +10,7 @@ from cnncli.kernels.buffer import new_buffer
 from cnncli.kernels.convolution import ACCUMULATE, ACCUMULATE_GATE, ADD, ADD_RELU, GATE, STORE
 from cnncli.kernels.program import Program
 
-CONVOLUTIONS = [case for case in CASES if case.kind == "conv" and case.options.get("bias", True)]
+CONVOLUTIONS = [case for case in CASES if case.kind == "conv" and case.options.get("bias", True) is True]
 
 
 def integers(generator, shape):

@@ -27,7 +27,8 @@ def check_network(network, unlabelled=()):
 
     plan.forward()
     plan.backward()
-    for tensor in parameters.declared:
+    for tensor, declared in parameters.declared.items():
+        moving = 1 if declared.connected is None else declared.connected
         value = parameters.value(tensor)
         gradient, start = parameters.gradient(tensor).copy(), value.copy()
 
@@ -38,7 +39,7 @@ def check_network(network, unlabelled=()):
 
         assert np.any(gradient)
         for direction in steps(generator, value.shape):
-            assert_slope(loss, start, direction, gradient)
+            assert_slope(loss, start, direction * moving, gradient)
         value[:] = start
 
 

@@ -12,7 +12,7 @@ from bound import Bound
 from cases import Case, window_options
 
 EPS = np.finfo(np.float32).eps
-CONVOLUTIONS = "conv", "depthwise_conv"
+CONVOLUTIONS = "conv", "depthwise_conv", "transposed_conv"
 ACTIVATIONS = {"relu": "Relu", "leaky_relu": "LeakyRelu", "elu": "Elu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
@@ -40,13 +40,15 @@ def random_case(seed, kind):
             c_in, units = generator.integers(1, 300, 2).tolist()
             return Case(kind, c_in, (), {"units": units}, images)
         channels, axes, options = random_window(generator, kind, "kernel" if kind in CONVOLUTIONS else "size")
-        if kind == "conv":
+        if kind in ("conv", "transposed_conv"):
             options["groups"] = int(generator.choice([n for n in range(1, channels + 1) if channels % n == 0]))
             options["filters"] = options["groups"] * int(generator.integers(1, 1 + 40 // options["groups"]))
         elif kind == "depthwise_conv":
             options["multiplier"] = int(generator.integers(1, 4))
         elif kind == "avg_pool":
             options["count_padding"] = bool(generator.integers(2))
+        if kind == "transposed_conv":
+            options["output_padding"] = [int(generator.integers(0, s)) for s in options["stride"]]
         case = Case(kind, channels, axes, options, images)
         try:
             case.layer.output_shape(case.shape)
@@ -81,7 +83,10 @@ def onnx_node(case):
     kernel, stride, dilation, padding = window_options(case, "kernel" if case.kind in CONVOLUTIONS else "size")
     attributes = {"kernel_shape": kernel, "strides": stride, "pads": [p[0] for p in padding] + [p[1] for p in padding]}
     if case.kind in CONVOLUTIONS:
-        return "Conv", attributes | {"dilations": dilation, "group": groups(case)}
+        attributes |= {"dilations": dilation, "group": groups(case)}
+        if case.kind == "transposed_conv":
+            return "ConvTranspose", attributes | {"output_padding": case.options["output_padding"]}
+        return "Conv", attributes
     if case.kind == "avg_pool":
         return "AveragePool", attributes | {"count_include_pad": int(case.options["count_padding"])}
     return "MaxPool", attributes
@@ -136,6 +141,15 @@ def torch_function(torch, case):
     _, stride, dilation, padding = window_options(case, "kernel")
     convolve = getattr(torch.nn.functional, f"conv{len(case.axes)}d")
     around = [n for pair in reversed(padding) for n in pair]
+    if case.kind == "transposed_conv":
+        convolve = getattr(torch.nn.functional, f"conv_transpose{len(case.axes)}d")
+
+        def transposed(x, p):
+            given = p["weight"], p["bias"], stride, 0, case.options["output_padding"], groups(case), dilation
+            cut = [-n for n in around]  # its own padding is the same before and after
+            return torch.nn.functional.pad(convolve(x, *given), cut)
+
+        return transposed
 
     def function(x, p):
         padded = torch.nn.functional.pad(x, around)
@@ -164,7 +178,7 @@ def test_gradients_are_pytorchs(kind, seed):
     dx, gradients = bound.backward(dy)
     wanted = torch_gradients(torch, case, x, parameters, dy)
     absolute = torch_gradients(torch, case, abs(x), {name: abs(value) for name, value in parameters.items()}, abs(dy))
-    pixels = case.images * math.prod(bound.output.size)
+    pixels = case.images * max(math.prod(bound.output.size), math.prod(bound.shape.size))
     counts = {"x": bound.output.channels * math.prod(case.options.get("kernel", [1])), "weight": pixels, "bias": pixels}
     for name, gradient in {"x": dx, **gradients}.items():
         assert np.all(abs(gradient - wanted[name]) <= (counts[name] + 1) * EPS * absolute[name])

@@ -126,14 +126,17 @@ class Convolution:
         arrays = y.array, x.array, w, bias, other.array
         return _bind(arrays, tables, columns, c_out, inner, op, join)
 
-    def plan_data_gradient(self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
+    def plan_data_gradient(
+        self, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None, bias=None, prepared=None
+    ):
         """dx = op(transposed convolution of dy by w): the steps.
 
         ACCUMULATE adds to what dx holds; GATE and ACCUMULATE_GATE keep the result where `gate`, of dx's shape, is
-        positive.
+        positive. A transposed convolution as a layer has `bias` (c_in,) and the other ops, which add it, and
+        `prepared`, as in `plan_forward`.
         """
         if self.by_winograd(len(dx.array), training=True):
-            return winograd.plan_data_gradient(self, dx, dy, w, arena, op, gate)
+            return winograd.plan_data_gradient(self, dx, dy, w, arena, op, gate, bias, prepared)
         if op in (STORE, ACCUMULATE) and self._scatters(w.itemsize):
             return self._plan_scatter(dx, dy, w, arena, clear=op == STORE)
         c_in, c_out = self.weight_shape[4:]
@@ -152,11 +155,16 @@ class Convolution:
         inner = c_out * (kernel if self.merged_back else 1)
         columns = strips.columns(c_in, self.groups, c_out, math.prod(self.kernel) * c_out, w.itemsize)
         shape = self.groups, self.kernel[0] * self.kernel[1], kernel, c_in, c_out
-        if geometry.turns_strips(len(strips.strips(c_in)) * self.groups, len(dx.array) * math.prod(dx.size)):
-            return _bind_turning((dx.array, dy.array, w, gate.array), tables, columns, shape, inner, op, join, arena)
-        turned = arena.scratch((w.size,))
-        steps = _bind((dx.array, dy.array, turned, turned, gate.array), tables, columns, c_in, inner, op, join)
-        return [turn.plan(turned, w, shape), *steps]
+        bias, pixels = w.reshape(-1) if bias is None else bias, len(dx.array) * math.prod(dx.size)
+        if prepared is None and geometry.turns_strips(len(strips.strips(c_in)) * self.groups, pixels):
+            arrays = dx.array, dy.array, w, bias, gate.array
+            return _bind_turning(arrays, tables, columns, shape, inner, op, join, arena)
+        turned = arena.scratch((w.size,)) if prepared is None else arena.take((w.size,))
+        steps = _bind((dx.array, dy.array, turned, bias, gate.array), tables, columns, c_in, inner, op, join)
+        if prepared is None:
+            return [turn.plan(turned, w, shape), *steps]
+        prepared.append(turn.plan(turned, w, shape))
+        return steps
 
     def _scatters(self, itemsize):
         """Whether the data gradient goes by output pixels: each adds its window's rows, kw * c_in contiguous elements.
@@ -264,7 +272,7 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
 
 def _bind_turning(arrays, tables, columns, shape, inner, op, join, arena):
     """The step of `convolve_turning`; shape as for `turned_blocks`."""
-    y, x, w, gate = arrays
+    y, x, w, bias, gate = arrays
     y, x, gate = (a.reshape(len(a) // join, -1) for a in (y, x, gate))
     load(y.itemsize)
     groups, _, _, c_in, _ = shape
@@ -277,8 +285,8 @@ def _bind_turning(arrays, tables, columns, shape, inner, op, join, arena):
     scratch = arena.scratch((most_threads(), min(c_in, strips.STRIP) * w.size // (groups * c_in)))
     blocks = geometry.blocks(tables.phases, tables.rows, columns)
     rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], c_in)])
-    _check(y, x, flat, flat, gate, rows, taps, tables.phases, columns, inner, op)
-    given = y, x, flat, scratch, gate, rows, taps, blocks, columns, turns, of_strip, inner, op, side
+    _check(y, x, flat, bias, gate, rows, taps, tables.phases, columns, inner, op)
+    given = y, x, flat, scratch, bias, gate, rows, taps, blocks, columns, turns, of_strip, inner, op, side
     work = max(_work(y, tables, columns, inner), 4 * flat.size)  # turning takes longer than to multiply with one pixel
     return [turn.convolve_turning.step(len(of_strip), *given, multiply_adds=work)]
 

@@ -62,7 +62,7 @@ class Group:
     offsets: np.ndarray
 
 
-def _grouped(count, tap_lists):
+def grouped(count, tap_lists):
     """Groups of the coordinates 0..count-1 by equal lists of (weight, source) pairs."""
     by_taps: dict[tuple[int, ...], list[int]] = {}
     for place in range(count):
@@ -87,7 +87,7 @@ def forward_groups(axis: Axis) -> list[Group]:
         ]
         for i in range(out)
     ]
-    return _grouped(out, lists)
+    return grouped(out, lists)
 
 
 def backward_groups(axis: Axis) -> list[Group]:
@@ -97,7 +97,7 @@ def backward_groups(axis: Axis) -> list[Group]:
     for i in range(size):
         reached = [(k, divmod(i + before - k * dilation, stride)) for k in range(kernel)]
         lists.append([(k, o) for k, (o, rest) in reached if rest == 0 and 0 <= o < out])
-    return _grouped(size, lists)
+    return grouped(size, lists)
 
 
 class Tables(NamedTuple):

@@ -11,7 +11,7 @@ from cnncli.kernels.normalize import add_moments, add_products, apply, apply_and
 from cnncli.kernels.program import kernel
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _statistics(terms, sums, saved, x, start, starts, length, eps, shape):
     """The mean of each element's group in terms[0] (P,), and 1 / standard deviation of each group in saved (G,)."""
     channels, groups = shape

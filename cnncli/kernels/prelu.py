@@ -11,26 +11,26 @@ from cnncli.kernels.elementwise import row_of
 from cnncli.kernels.program import kernel
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _repeat(period, values):
     for i in range(period.shape[0]):
         period[i] = values[i % values.shape[0]]
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _apply(to, of, slopes):
     for i in range(to.shape[0]):
         value = of[i]
         to[i] = value if value > 0 else value * slopes[i]
 
 
-@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _apply_gradient(to, dy, x, slopes):
     for i in range(to.shape[0]):
         to[i] = dy[i] if x[i] > 0 else dy[i] * slopes[i]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _add_below(sums, dy, x):
     for i in range(x.shape[0]):
         sums[i] += dy[i] * (x[i] if x[i] < 0 else x.dtype.type(0))

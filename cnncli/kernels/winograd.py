@@ -295,14 +295,24 @@ def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, o
     return bound.run(u, bias, op, arena.scratch((of_scratch,)))
 
 
-def plan_data_gradient(convolution, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate: Buffer | None = None):
+def plan_data_gradient(
+    convolution, dx: Buffer, dy: Buffer, w, arena: Arena, op=STORE, gate=None, bias=None, prepared=None
+):
     """As `Convolution.plan_data_gradient`: a convolution of dy by the weights turned half a circle and transposed."""
     c_in, c_out = convolution.c_in, convolution.c_out
     axes = [Axis(axis.out, axis.size, TAPS, 1, 1, TAPS - 1 - axis.before) for axis in convolution.axes[1:]]
     bound = Winograd(axes, c_out, c_in, dx, dy, gate)
-    u, scratch, turned = scratch_arrays(arena, *bound.memory, w.size)
-    turning = turn.plan(turned, w, (1, TAPS, TAPS, c_in, c_out))
-    return [turning, bound.transform(u, turned, flip=1), *bound.run(u, turned, op, scratch)]
+    of_weights, of_scratch = bound.memory
+    if prepared is None:
+        u, scratch, turned = scratch_arrays(arena, of_weights, of_scratch, w.size)
+    else:
+        u, scratch, turned = arena.take((of_weights,)), arena.scratch((of_scratch,)), arena.take((w.size,))
+    making = [turn.plan(turned, w, (1, TAPS, TAPS, c_in, c_out)), bound.transform(u, turned, flip=1)]
+    steps = bound.run(u, turned if bias is None else bias, op, scratch)
+    if prepared is None:
+        return making + steps
+    prepared += making
+    return steps
 
 
 def scratch_arrays(arena: Arena, *sizes: int) -> list[np.ndarray]:

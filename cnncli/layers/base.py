@@ -7,7 +7,7 @@ file.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -46,6 +46,7 @@ class OneOf:
 Triple = tuple[int, int, int]  # one number for depth, height and width; unused leading axes hold 1 (or 0)
 Border = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # (before, after) for depth, height and width
 NO_BORDER: Border = ((0, 0), (0, 0), (0, 0))
+AXES = "depth", "height", "width"
 Dimension = Annotated[int, Field(ge=1, le=65536)]
 
 
@@ -95,8 +96,9 @@ class Parameter:
     """One learned array. `shape` is the kernels' layout; `file_shape` is the field's order, (out, in, ...).
 
     `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. Weight decay applies to what
-    `decays`: weights, not biases. What is not `learned` has no gradient: it is frozen, or counted while
-    training.
+    `decays`: weights, not biases. What is not `learned` has no gradient: it is frozen, or counted while training.
+    `connected`, flat in the kernels' layout, is False for elements that are 0 and stay 0. `places`: so many axes of
+    `file_shape` behind the first number kernels of their own.
     """
 
     shape: tuple[int, ...]
@@ -107,10 +109,22 @@ class Parameter:
     learned: bool = True
     to_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
     from_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
+    connected: np.ndarray | None = field(default=None, compare=False)
+    places: int = 0
 
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """The shape in files of the kernels of one place."""
+        return (self.file_shape[0], *self.file_shape[1 + self.places :])
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has that can differ from 0."""
+        return self.size if self.connected is None else int(self.connected.sum())
 
 
 class Joined(NamedTuple):
@@ -322,7 +336,7 @@ def window_axes(
         else:
             before = after = 0 if asked == "valid" else asked
         if size + before + after < span:
-            axis = ("depth", "height", "width")[i]
-            raise ValueError(f"its window of {span} is larger than the {axis} {size} with padding {before} + {after}")
+            padded = f"the {AXES[i]} {size} with padding {before} + {after}"
+            raise ValueError(f"its window of {span} is larger than {padded}")
         axes.append(Axis(size, (size + before + after - span) // s + 1, k, s, d, before))
     return tuple(axes)

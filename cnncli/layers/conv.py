@@ -1,14 +1,22 @@
-"""Convolution in one to three dimensions: cross-correlation, as in every framework (Goodfellow et al. 2016, ch. 9)."""
+"""Convolution in one to three dimensions: cross-correlation, as in every framework (Goodfellow et al. 2016, ch. 9).
+
+With `flip` the weights are those of the convolution of the textbooks, y[i] = sum of x[i - m] k[m]: the same sums with
+the kernels turned round, which they are on their way to and from files. `connections` are those of LeNet-5: which
+inputs each filter sees. The other weights are zeros to the kernels, and stay zero.
+"""
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from cnncli.kernels import pixel_convolution
+from cnncli.kernels import pixel_convolution, untied
 from cnncli.kernels.convolution import Convolution, plan_bias_gradient
 from cnncli.kernels.geometry import packed
-from cnncli.kernels.strips import pack, unpack
+from cnncli.layers import conv_weights
 from cnncli.layers.base import (
     BIASES,
     DATA,
@@ -18,13 +26,14 @@ from cnncli.layers.base import (
     Init,
     Learner,
     Padding,
-    Parameter,
     PerAxis,
     Shape,
     register,
     window_axes,
 )
-from cnncli.layers.initializers import Constant, He
+from cnncli.layers.initializers import He
+
+Channel = Annotated[int, Field(ge=0, le=65535)]
 
 
 @register("conv")
@@ -44,38 +53,46 @@ class Conv(Learner):
     padding: Padding = "valid"
     dilation: PerAxis = 1
     groups: Dimension = 1
-    bias: bool = True
+    bias: bool | Literal["untied"] = True
     init: Init = He()
+    flip: bool = False
+    connections: Literal["lenet5"] | list[Annotated[list[Channel], Field(min_length=1)]] | None = None
     algorithm: Literal["auto", "direct", "winograd"] = "auto"
 
     def _convolution(self, shape: Shape) -> Convolution:
         for count, what in ((shape.channels, "input channels"), (self.filters, "filters")):
             if count % self.groups:
                 raise ValueError(f"its {count} {what} do not divide into {self.groups} groups")
+        if self.connections and self.groups > 1:
+            raise ValueError("it takes connections or groups, not both")
         axes = window_axes(shape, self.kernel, self.stride, self.dilation, self.padding)
         return Convolution(axes, shape.channels, self.filters, self.groups, self.algorithm)
 
     def output_shape(self, shape):
+        self._pairs(shape)
         return Shape(tuple(axis.out for axis in self._convolution(shape).axes), self.filters, shape.rank)
 
     def parameters(self, shape):
-        groups, *kernel, c_in, c_out = self._convolution(shape).weight_shape
-        file_shape, taps = (self.filters, c_in, *kernel[3 - shape.rank :]), math.prod(kernel)
+        convolution = self._convolution(shape)
+        _, *kernel, c_in, c_out = convolution.weight_shape
+        fans = c_in * math.prod(kernel), c_out * math.prod(kernel)
+        weight = conv_weights.weight(convolution, shape.rank, fans, self.init)
+        if self.flip:
+            weight = conv_weights.flipped(weight)
+        if pairs := self._pairs(shape):
+            weight = conv_weights.connected(weight, pairs)
+        if not self.bias:
+            return {"weight": weight}
+        if self.bias == "untied":
+            return {"weight": weight, "bias": conv_weights.untied_bias(self.output_shape(shape))}
+        return {"weight": weight, "bias": conv_weights.bias(self.filters)}
 
-        def to_file(w):
-            ours = unpack(w, groups, c_out).reshape(groups, *kernel, c_in, c_out)
-            return ours.transpose(0, 5, 4, 1, 2, 3).reshape(file_shape)
-
-        def from_file(w):
-            ours = w.reshape(groups, c_out, c_in, *kernel).transpose(0, 3, 4, 5, 2, 1)
-            return pack(ours.reshape(groups, taps * c_in, c_out))
-
-        size = (groups * taps * c_in * c_out,)
-        weight = Parameter(
-            size, file_shape, (c_in * taps, c_out * taps), self.init, to_file=to_file, from_file=from_file
-        )
-        bias = Parameter((self.filters,), (self.filters,), (1, 1), Constant(constant=0.0), decays=False)
-        return {"weight": weight, "bias": bias} if self.bias else {"weight": weight}
+    def _pairs(self, shape: Shape) -> Sequence[Sequence[int]] | None:
+        """The input channels that each filter sees, None where it sees all."""
+        if self.connections is None:
+            return None
+        pairs = conv_weights.LENET5 if self.connections == "lenet5" else self.connections
+        return conv_weights.checked(pairs, self.filters, shape.channels)
 
     def border(self, shape):
         return self._convolution(shape).border
@@ -88,11 +105,13 @@ class Conv(Learner):
         return tuple((a.kernel - 1) * a.dilation + 1 for a in axes), tuple(a.stride for a in axes)
 
     def multiply_adds(self, shape):
-        return self._convolution(shape).multiply_adds
+        convolution, pairs = self._convolution(shape), self._pairs(shape)
+        if pairs is None:
+            return convolution.multiply_adds
+        return convolution.multiply_adds * sum(map(len, pairs)) // (shape.channels * self.filters)
 
     def pools(self, shape, window):
-        convolution = self._convolution(shape)
-        return pixel_convolution.suits(convolution, window)
+        return self.bias != "untied" and pixel_convolution.suits(self._convolution(shape), window)
 
     def _bind_pooled(self, b: Binding, weight, bias):
         """Convolution, relu and 2x2 maximum in one pass: the whole map is never written."""
@@ -107,6 +126,25 @@ class Conv(Learner):
         return forward, [(WEIGHT, pixel_convolution.plan_pooled_weight_gradient(convolution, *gradients))]
 
     def bind(self, b: Binding):
+        if self.bias == "untied":
+            return self._bind_untied(b)
+        forward, calls = self._bind_tied(b)
+        if self.connections and calls:
+            connected = self.parameters(b.shape)["weight"].connected
+            calls[0][1].extend(untied.plan_mask(b.gradients["weight"], connected))
+        return forward, calls
+
+    def _bind_untied(self, b: Binding):
+        """Without a bias and a relu, which one more pass over the output adds."""
+        weight, bias = b.parameters["weight"], b.parameters["bias"]
+        alone = self.model_copy(update={"bias": False})
+        forward, calls = alone.bind(replace(b, relu=False, parameters={"weight": weight}))
+        forward += untied.plan_bias(b.y, bias, b.relu)
+        if calls:
+            calls.insert(1, (BIASES, untied.plan_bias_gradient(b.gradients["bias"], b.dy)))
+        return forward, calls
+
+    def _bind_tied(self, b: Binding):
         convolution = self._convolution(b.shape)
         weight, bias = b.parameters["weight"], b.parameters.get("bias")
         bias = b.arena.take((self.filters,)) if bias is None else bias

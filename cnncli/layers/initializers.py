@@ -61,7 +61,8 @@ def initial(parameter, seed: int, path: str, dtype=np.float64) -> np.ndarray:
     if isinstance(parameter.init, Scaled):  # as many numbers as may be: never all of them in float64
         parameter.init.fill(generator, found.reshape(-1), parameter.fans)
         return found
-    found[...] = parameter.init.make(generator, shape, parameter.fans)
+    for place in np.ndindex(shape[1 : 1 + parameter.places]):
+        found[(slice(None), *place)] = parameter.init.make(generator, parameter.kernel_shape, parameter.fans)
     return found
 
 

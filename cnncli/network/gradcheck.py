@@ -46,9 +46,10 @@ def check_gradients(specification, samples: int, seed: int = 0) -> list[Row]:
     loss()
     plan.backward()
     rows = []
-    for name in network.parameters.declared:
+    for name, parameter in network.parameters.declared.items():
         values, gradient = network.parameters.value(name), network.parameters.gradient(name).copy()
-        chosen = generator.choice(values.size, min(samples, values.size), replace=False)
+        moving = np.arange(values.size) if parameter.connected is None else np.flatnonzero(parameter.connected)
+        chosen = generator.choice(moving, min(samples, moving.size), replace=False)
         worst = 0.0
         for i in chosen:
             kept = values[i]

@@ -32,7 +32,7 @@ class Parameters:
     @property
     def count(self) -> int:
         """How many numbers are learned."""
-        return sum(parameter.size for parameter in self.declared.values())
+        return sum(parameter.count for parameter in self.declared.values())
 
     def changed(self) -> None:
         """To be called when a value was changed."""

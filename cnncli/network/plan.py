@@ -167,14 +167,16 @@ class Plan:
         norm, declared = stage.folded, stage.layer.parameters(stage.shape)["weight"]
         names = norm.layer.parameters(norm.shape)
         values = {name: self._parameters.value(norm.tensor(name)) for name in names}
-        weight, bias = self._arena.take(of["weight"].shape), self._arena.take((norm.output.channels,))
+        channels, given = norm.output.channels, of.get("bias", np.zeros(norm.output.channels))
+        weight, bias = self._arena.take(of["weight"].shape), self._arena.take(given.shape)
 
         def fold():
             scale, shift = norm.layer.fold(values)
             of_output = scale.reshape(-1, *(1 for _ in declared.file_shape[1:]))
             by_element = declared.from_file(np.broadcast_to(of_output, declared.file_shape)).reshape(-1)
             np.multiply(of["weight"], by_element, out=weight, casting="same_kind")
-            bias[:] = shift + of["bias"] * scale if "bias" in of else shift
+            # a bias a channel, or one a place of each
+            bias.reshape(-1, channels)[:] = shift + given.reshape(-1, channels) * scale
 
         self._folds.append(fold)
         return {"weight": weight, "bias": bias}

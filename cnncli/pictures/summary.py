@@ -85,7 +85,8 @@ def summarize(specification: spec.Specification, batch_size: int | None = None) 
             )
         )
     optimizer = specification.train.optimizer.kind
-    weights = FLOAT * (2 + len(SLOTS[optimizer])) * sum(row.parameters for row in rows)
+    own = [node.parameters.values() for node in nodes if node.owner == node.path]
+    weights = FLOAT * (2 + len(SLOTS[optimizer])) * sum(p.size for of in own for p in of if p.learned)
     input_memory = FLOAT * batch_size * memory["input"]
     return Summary(specification.name, nodes[0].shape, batch_size, optimizer, tuple(rows), input_memory, weights)
 

@@ -51,7 +51,7 @@ class Node:
     def learned(self) -> int:
         """How many numbers are here first that can be learned, if nobody freezes them."""
         own = self.layer.parameters(self.shape).values() if self.owner == self.path else ()
-        return sum(parameter.size for parameter in own if parameter.learned)
+        return sum(parameter.count for parameter in own if parameter.learned)
 
 
 def input_shape(specification: Specification) -> Shape:
@@ -99,7 +99,7 @@ class _Graph:
         try:
             output = layer.output_shape(*shapes)
             for parameter in layer.parameters(shapes[0]).values():
-                parameter.init.check(parameter.file_shape)
+                parameter.init.check(parameter.kernel_shape)
         except ValueError as error:
             raise self.mistake(entry, one_line(str(error))) from None
         self.entries.append(entry)

@@ -21,6 +21,9 @@ CONV = {"filters": 16, "padding": "same"}
 WINOGRAD = CONV | {"algorithm": "winograd"}
 NEEDED = {
     "depthwise_conv": {"multiplier": 2},
+    "transposed_conv": {"filters": 16, "padding": "same"},
+    "local_conv": {"filters": 4, "padding": "same"},
+    "tiled_conv": {"filters": 4, "tiles": 2, "padding": "same"},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
     "pad": {"padding": 2},

@@ -8,6 +8,7 @@ import pytest
 
 from cnncli import spec
 from cnncli.benchmark import peers, programs
+from cnncli.errors import SpecificationError
 from cnncli.network import Network
 
 TEXT = """
@@ -41,6 +42,39 @@ def test_program():
     assert (pool["kernel"], pool["stride"], pool["pads"]) == ([2, 2], [2, 2], [[0, 0], [0, 0]])
     assert dropout["rate"] == 0.25
     assert (dense["input"], dense["output"]) == ([24], [5])
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        ("local_conv: 2", "no such layer"),
+        ("tiled_conv: {filters: 2, tiles: 2}", "no such layer"),
+        ("conv: {filters: 1, connections: [[0, 2]]}", "no connections"),
+        ("residual: {main: [conv: {filters: 3, bias: untied, padding: 1}]}", "no untied bias"),
+    ],
+)
+def test_what_no_peer_has(layer, reason):
+    text = f"input: {{channels: 3, size: [9, 8]}}\nlayers:\n  - {layer}\n  - flatten\n"
+    with pytest.raises(SpecificationError, match=rf"^my.yaml:3: layer 0_.*: the others have {reason}$"):
+        programs.program(spec.parse(text, "my.yaml"))
+
+
+def test_transposed_convolution_as_peers_have_it():
+    text = """
+input: {channels: 3, size: [9, 8]}
+layers:
+  - transposed_conv: {filters: 4, kernel: [5, 2], stride: [2, 3], padding: same}
+  - transposed_conv: {filters: 4, padding: [[0, 1], 2], stride: 2, output_padding: [0, 1]}
+  - flatten
+"""
+    first, second, _ = programs.program(spec.parse(text, "my.yaml"))["layers"]
+    # 9 inputs, 2 apart, reach 21 outputs, of which 18 are kept; 8 inputs, 3 apart, reach 23 of 24
+    assert (first["output"], first["pads"], first["output_padding"]) == ([4, 18, 24], [[1, 2], [0, 0]], [0, 1])
+    assert (second["output"], second["pads"], second["output_padding"]) == (
+        [4, 36, 46],
+        [[0, 1], [2, 1]],
+        [0, 0],
+    )  # one less is cut
 
 
 @pytest.fixture

@@ -55,6 +55,22 @@ def test_depthwise_multiply_adds():
     assert rows[1].field == (32 + 2, 32 + 2)
 
 
+def test_unshared_and_tiled_convolution():
+    layers = "  - local_conv: {filters: 6, kernel: 5}\n  - tiled_conv: {filters: 4, tiles: 2, stride: 3}\n"
+    local, tiled, _ = of(layers).rows
+    assert (local.parameters, local.multiply_adds) == (28 * 28 * (25 + 1) * 6, 28 * 28 * 25 * 6)
+    assert (tiled.parameters, tiled.multiply_adds) == (4 * (54 + 1) * 4, 9 * 9 * 54 * 4)
+    assert (local.field, tiled.field, tiled.stride) == ((5, 5), (7, 7), (3, 3))
+
+
+def test_transposed_convolution():
+    layer = "transposed_conv: {filters: 6, kernel: 5, stride: 2, padding: same}"
+    first, second, third, _ = of(f"  - {layer}\n  - conv: {{filters: 4}}\n  - {layer}\n").rows
+    assert (str(first.output), first.parameters, first.multiply_adds) == ("6x64x64", 25 * 6 + 6, 32 * 32 * 25 * 6)
+    assert (first.window, first.stride) == ((3, 3), (0.5, 0.5))  # an output lies in 2 or 3 of the windows of 5
+    assert [row.field for row in (first, second, third)] == [(3, 3), (4, 4), (5, 5)]
+
+
 def test_lenet_receptive_fields():
     found = {row.path: row.field for row in summarize(spec.read("lenet")).rows}
     assert {path: found[path] for path in LENET_FIELDS} == {path: (n, n) for path, n in LENET_FIELDS.items()}

@@ -45,7 +45,7 @@ def conv_weight(layer, groups):
 def correlate(layer, x, weight, groups):
     return lax.conv_general_dilated(
         x, weight, layer["stride"], layer["pads"], rhs_dilation=layer["dilation"], feature_group_count=groups,
-        dimension_numbers=numbers(len(layer["pads"])),
+        lhs_dilation=layer.get("spread"), dimension_numbers=numbers(len(layer["pads"])),
     )  # fmt: skip
 
 
@@ -64,6 +64,16 @@ def conv(layer, groups=None):
         return y + per_channel(p["bias"], y) if "bias" in p else y
 
     return weights, apply
+
+
+def transposed_conv(layer):
+    """A convolution of the input with its pixels `stride` apart, by the kernels turned round: all are random here."""
+    pads = []
+    for k, d, (before, after), more in zip(
+        *(layer[name] for name in ("kernel", "dilation", "pads", "output_padding")), strict=True
+    ):
+        pads.append(((k - 1) * d - before, (k - 1) * d - after + more))
+    return conv(layer | {"pads": pads, "spread": layer["stride"], "stride": [1] * len(pads)})
 
 
 def dense(layer):
@@ -217,6 +227,7 @@ def plain(function):
 LAYERS = {
     "conv": conv,
     "depthwise_conv": lambda layer: conv(layer, groups=layer["input"][0]),
+    "transposed_conv": transposed_conv,
     "dense": dense,
     "flatten": plain(lambda layer, x: x.reshape(x.shape[0], -1)),
     "max_pool": plain(lambda layer, x: reduced(layer, x, -jnp.inf, lax.max)),

@@ -57,6 +57,13 @@ def conv(graph, layer, x, groups=None):
     return graph.node("Conv", inputs, group=groups, dilations=layer["dilation"], **window(layer))
 
 
+def transposed_conv(graph, layer, x):
+    weight = graph.learned(layer["input"][0], layer["output"][0] // layer["groups"], *layer["kernel"])
+    inputs = [x, weight] + ([graph.learned(layer["output"][0])] if layer["bias"] else [])
+    options = {"group": layer["groups"], "dilations": layer["dilation"], "output_padding": layer["output_padding"]}
+    return graph.node("ConvTranspose", inputs, **options, **window(layer))
+
+
 def dense(graph, layer, x):
     weight = graph.learned(layer["output"][0], layer["input"][0])
     inputs = [x, weight] + ([graph.learned(layer["output"][0])] if layer["bias"] else [])
@@ -195,6 +202,7 @@ def plain(kind, *taken):
 OPERATORS = {
     "conv": conv,
     "depthwise_conv": lambda graph, layer, x: conv(graph, layer, x, groups=layer["input"][0]),
+    "transposed_conv": transposed_conv,
     "dense": dense,
     "flatten": plain("Flatten"),
     "max_pool": lambda graph, layer, x: graph.node("MaxPool", [x], dilations=layer["dilation"], **window(layer)),

@@ -79,6 +79,16 @@ def conv(layer, groups=None):
     return windowed(make, layer, any_padding)
 
 
+def transposed_conv(layer):
+    kind, pads = getattr(nn, f"ConvTranspose{len(layer['pads'])}d"), layer["pads"]
+    options = {name: layer[name] for name in ("stride", "dilation", "bias", "groups", "output_padding")}
+    make = partial(kind, layer["input"][0], layer["output"][0], layer["kernel"], **options)
+    if all(before == after for before, after in pads):
+        return make(padding=[before for before, _ in pads])
+    cut = [-n for pair in reversed(pads) for n in pair]
+    return nn.Sequential(make(), getattr(nn, f"ConstantPad{len(pads)}d")(cut, 0.0))
+
+
 def pool(layer, name, fill, **options):
     kind = getattr(nn, f"{name}{len(layer['pads'])}d")
     make = partial(kind, layer["kernel"], layer["stride"], **options)
@@ -183,6 +193,7 @@ def dropout(layer):
 MODULES = {
     "conv": conv,
     "depthwise_conv": lambda layer: conv(layer, groups=layer["input"][0]),
+    "transposed_conv": transposed_conv,
     "dense": lambda layer: nn.Linear(layer["input"][0], layer["output"][0], layer["bias"]),
     "flatten": lambda layer: nn.Flatten(),
     "max_pool": lambda layer: pool(layer, "MaxPool", float("-inf"), dilation=layer["dilation"]),
