@@ -46,8 +46,8 @@ def drawn(case, seed=0):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_is_its_definition(case, dtype):
     pooled, x, dy = drawn(case)
-    size, stride, _, padding = window_options(case, "size")
-    _, chosen = naive.max_pool(pooled, size, stride, padding, [1] * len(size))
+    size, stride, dilation, padding = window_options(case, "size")
+    _, chosen = naive.max_pool(pooled, size, stride, padding, dilation)
     border = ((0, 0),) * (3 - len(case.axes)) + ((1, 2),) * len(case.axes)
     y, dx = run(case, dtype, pooled, x, dy, border)
     np.testing.assert_array_equal(y, naive.max_pool_gradient(x, pooled, chosen))

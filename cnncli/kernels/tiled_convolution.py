@@ -140,7 +140,7 @@ class TiledConvolution:
         gradient = tiled.tiles_weight_gradient.step(len(phases) * chunks, *given, multiply_adds=work)
         if chunks == 1:
             return [gradient]
-        return [gradient, conv.add_chunks.step(-(-dw.size // SLICE), dw.reshape(-1), partial, SLICE)]
+        return [gradient, conv.plan_add_chunks(dw.reshape(-1), partial)]
 
     def plan_bias_gradient(self, db, x: Buffer, dy: Buffer, arena: Arena):
         """db = sum of dy over images and pixels, or where db has a number for each phase, over the pixels of each."""
