@@ -19,7 +19,9 @@ def program(specification: "spec.Specification") -> dict:
     train, nodes = specification.train, spec.nodes(specification)
     for node in nodes:
         if reason := refusal(node.layer):
-            raise SpecificationError(f"layer {node.path} ({node.layer.kind}): the others have {reason}")
+            raise SpecificationError(
+                f"{node.location}: layer {node.path} ({node.layer.kind}): the others have {reason}"
+            )
     if nodes[-1].output.rank or specification.loss.target == "input":
         raise SpecificationError("the others are asked for networks that learn a label for each sample")
     return {

@@ -1,7 +1,7 @@
 """The layers of a specification in the order in which they run, with the shapes between them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cnncli.errors import SpecificationError
 from cnncli.layers import Layer, Shape
@@ -31,6 +31,7 @@ class Node:
     shapes: tuple[Shape, ...]
     output: Shape
     owner: str
+    location: str = field(default="", compare=False)
 
     @property
     def shape(self) -> Shape:
@@ -103,7 +104,7 @@ class _Graph:
         except ValueError as error:
             raise self.mistake(entry, one_line(str(error))) from None
         self.entries.append(entry)
-        self.nodes.append(Node(f"{entry.path}{self.step}", layer, inputs, shapes, output, entry.path))
+        self.nodes.append(Node(f"{entry.path}{self.step}", layer, inputs, shapes, output, entry.path, entry.location))
         self.values.append(output)
         return len(self.nodes)
 

@@ -19,6 +19,9 @@ from cnncli.training.optimizers import Optimizer
 # Winograd's two ways: so many filters over the whole image, and over what pools leave
 CONV = {"filters": 16, "padding": "same"}
 WINOGRAD = CONV | {"algorithm": "winograd"}
+# a weight gradient that packs its input, and Winograd's way for fewer tiles than weights
+PACKED = {"filters": 64, "stride": 2, "padding": "same"}
+OTHERS = [{"conv": CONV}, {"conv": PACKED}, {"max_pool": 8}, {"conv": WINOGRAD}, "flatten", {"dense": 4}]
 NEEDED = {
     "depthwise_conv": {"multiplier": 2},
     "transposed_conv": {"filters": 16, "padding": "same"},
@@ -65,6 +68,8 @@ def warm(report: Callable[[int, int], None] = lambda done, of: None) -> float:
         for loss in MAPS:
             network = Network(network_of([{"conv": {"filters": 1, "padding": "same"}}], loss))
             _step(network, datasets.Split(np.zeros(IMAGE, np.uint8), np.zeros(IMAGE[:-1], np.uint8)))
+        network = Network(network_of(OTHERS, LOSSES[0]))
+        _step(network, datasets.Split(np.zeros(IMAGE, np.uint8), np.zeros(IMAGES, np.int64)))
         for name in OWN_TILES:
             of = Network(spec.read(name))
             for training in (True, False):
@@ -88,7 +93,8 @@ def network_of_all(loss: str, end: str) -> spec.Specification:
     Convolutions come first: before the first parameter nothing runs backward, and the first one's input has no
     gradient. One comes last too: its gradient has a border, and is copied from the flat one.
     """
-    between = sorted(LAYERS.keys() - {"conv", *ENDS, "dense", "rbf"})  # branches before the merge that reads them
+    joins = ["branches", "merge"]  # which reads them
+    between = [*joins, *sorted(LAYERS.keys() - {"conv", *ENDS, "dense", "rbf", *joins})]
     convolutions = [{"conv": CONV}, {"conv": CONV}, {"conv": WINOGRAD}]
     others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense", "rbf"))]
     variants = [{kind: options} for kind, options in VARIANTS.items()]
