@@ -12,6 +12,11 @@ LEARNED = {  # torchvision's counts where it has the network; googlenet's is tha
     "resnet56": 855_770,
     "googlenet": 6_998_552,
     "vgg11": 132_863_336,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "alexnet": 60_965_224,  # Caffe's, from the authors' own network
+    "mobilenet": 4_231_976,  # the paper's 4.2 million
+    "lenet5-1998": 60_000,  # the paper's own count
 }
 
 
@@ -29,3 +34,10 @@ def test_every_model_of_the_zoo(name):
     changed = read(name, ["train.epochs=3"])
     assert changed.train.epochs == 3
     assert parse(changed.source, "model.yaml") == changed
+
+
+def test_alexnets_neurons():
+    """Krizhevsky et al. 2012, section 3.5, all but the first layer's, which the paper counts for another image size."""
+    made = {node.layer.kind + node.path.split("_")[0]: node.output for node in nodes(read("alexnet"))}
+    neurons = [output.elements for name, output in made.items() if name.startswith(("conv", "dense"))]
+    assert neurons == [290_400, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]
