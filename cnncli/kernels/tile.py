@@ -20,7 +20,7 @@ import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import cfunc, config, types
-from numba.core import cgutils, event
+from numba.core import event
 from numba.extending import intrinsic, overload, register_jitable
 
 from cnncli.kernels.epilogue import (  # noqa: F401 - the tile's operations, for its callers
@@ -37,7 +37,7 @@ from cnncli.kernels.epilogue import (  # noqa: F401 - the tile's operations, for
     apply,
     emit_epilogue,
 )
-from cnncli.kernels.native import compiles, named
+from cnncli.kernels.native import compiles, named, packed
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
 NARROW, SINGLE, WIDE = range(3)  # half a register of columns, one register, two
@@ -146,7 +146,7 @@ def _emit_asking(v, rows, vectors, o, outer, results):
     1.83 (1.77); with an addition, asking for that as well and (not): 64x56>64 3 1.11 (1.07), 256x14>1024 1 1.36 (1.31).
     """
     builder = v.builder
-    y, y_rows, _, _, gate, gate_rows, op = results
+    y, y_rows, _, _, gate, gate_rows, op = results()
     share = builder.udiv(builder.add(outer, integer(rows - 1)), outer)
     # what accumulates is by spans or taps, and was written lately (LeNet's second data gradient took 4 % longer)
     share = builder.select(builder.icmp_signed("==", op, integer(ACCUMULATE)), integer(0), share)
@@ -158,7 +158,7 @@ def _emit_asking(v, rows, vectors, o, outer, results):
         _ask(v, first, last, vectors, gate, gate_rows, write=False)
 
 
-def _emit_sums(v, rows, vectors, mode, arguments, results=(), ahead=None):
+def _emit_sums(v, rows, vectors, mode, arguments, results=None, ahead=None):
     """The two loops. Returns the rows * vectors sums, row by row.
 
     Asks for the lines of `results`, if any, and for those at `ahead`, (an address, its step with k).
@@ -219,7 +219,7 @@ def _emit_sums(v, rows, vectors, mode, arguments, results=(), ahead=None):
 def _emit_ahead(v, rows, vectors, results):
     """Fetch the rows of y. Returns the address of what else is to be fetched, and its step with k."""
     builder = v.builder
-    y, y_rows, _, _, ahead, step, _ = results
+    y, y_rows, _, _, ahead, step, _ = results()
     for row in range(rows):
         start = at(builder, y, builder.load(at(builder, y_rows, integer(row))))
         for c in range(vectors):
@@ -230,7 +230,7 @@ def _emit_ahead(v, rows, vectors, results):
 def _emit_results(v, rows, vectors, sums, arguments, done):
     """Store the sums."""
     builder = v.builder
-    y, y_rows, tail, bias, gate, gate_rows, op = arguments
+    y, y_rows, tail, bias, gate, gate_rows, op = arguments()
     masks = [v.everything] * (vectors - 1) + [v.below(tail)]
 
     def places(address, starts):
@@ -253,17 +253,20 @@ def _emit_results(v, rows, vectors, sums, arguments, done):
     emit_epilogue(v, op, sums, masks * rows, places(y, y_rows), lambda: places(gate, gate_rows), read_bias, done)
 
 
-def _generate(builder, arguments, itemsize):
-    """All variants behind a switch, in the function that `builder` is writing."""
-    which, a, b, count, y, epilogue = arguments
+def _generate(builder, which, address, itemsize):
+    """All variants behind a switch, in the function that `builder` is writing; the other arguments lie at `address`."""
     real, table = REALS[itemsize].as_pointer(), I64.as_pointer()
+    words = builder.inttoptr(address, table)
 
-    def unpack(group, *kinds):
-        values = cgutils.unpack_tuple(builder, group)
+    def read(first, *kinds):
+        values = [builder.load(at(builder, words, integer(i))) for i, _ in enumerate(kinds, first)]
         return [builder.inttoptr(v, kind) if kind else v for v, kind in zip(values, kinds, strict=True)]
 
-    operands = [*unpack(a, real, table, table, None), *unpack(b, real, table, None), *unpack(count, None, None)]
-    results = [*unpack(y, real, table, None), *unpack(epilogue, real, real, table, None)]
+    def results():
+        """Read where they are used: no register holds them during the sums."""
+        return read(9, real, table, None, real, real, table, None)
+
+    operands = read(0, real, table, table, None, real, table, None, None, None)
     done, unknown = (builder.function.append_basic_block(name) for name in ("done", "unknown"))
     switch = builder.switch(which, unknown)
     builder.position_at_end(unknown)
@@ -278,7 +281,7 @@ def _generate(builder, arguments, itemsize):
         v = Vectors(builder, lanes(kind, itemsize), itemsize)
         ahead = _emit_ahead(v, rows, vectors, results) if mode == PANEL else None
         asks = kind != NARROW and mode in (TABLE, STRIDED) and 2 * rows > MOST_ROWS[kind]  # the rest compiles faster
-        sums = _emit_sums(v, rows, vectors, mode, operands, results if asks else (), ahead)
+        sums = _emit_sums(v, rows, vectors, mode, operands, results if asks else None, ahead)
         _emit_results(v, rows, vectors, sums, results, done)
     builder.position_at_end(done)
 
@@ -287,26 +290,25 @@ def _compile(itemsize):
     """The tile as a C function of its own, compiled once and cached, not into every kernel that calls it."""
 
     @intrinsic
-    def emit(context, which, a, b, count, y, epilogue):
+    def emit(context, which, block):
         def codegen(context, builder, signature, arguments):
-            _generate(builder, arguments, itemsize)
+            _generate(builder, *arguments, itemsize)
             return context.get_dummy_value()
 
-        return types.void(which, a, b, count, y, epilogue), codegen
+        return types.void(which, block), codegen
 
     return emit
 
 
 _emit_4, _emit_8 = _compile(4), _compile(8)
-C_SIGNATURE = types.void(*[types.intp] * 17)
 
 
-def _tile_4(which, a, ar, ao, ak, b, bo, bk, no, nk, y, yr, tail, bias, gate, gr, op):
-    _emit_4(which, (a, ar, ao, ak), (b, bo, bk), (no, nk), (y, yr, tail), (bias, gate, gr, op))
+def _tile_4(which, block):
+    _emit_4(which, block)
 
 
-def _tile_8(which, a, ar, ao, ak, b, bo, bk, no, nk, y, yr, tail, bias, gate, gr, op):
-    _emit_8(which, (a, ar, ao, ak), (b, bo, bk), (no, nk), (y, yr, tail), (bias, gate, gr, op))
+def _tile_8(which, block):
+    _emit_8(which, block)
 
 
 @compiles
@@ -317,7 +319,9 @@ def load(itemsize: int) -> None:
     """
     if not config.DISABLE_JIT:
         with event.trigger_event("numba:compile"):  # a cfunc does not tell of it by itself
-            compiled = cfunc(C_SIGNATURE, cache=True, error_model="numpy")(_tile_4 if itemsize == 4 else _tile_8)
+            compiled = cfunc(types.void(types.intp, types.intp), cache=True, error_model="numpy")(
+                _tile_4 if itemsize == 4 else _tile_8
+            )
         llvm.add_symbol(f"cnncli_tile_{itemsize}", compiled.address)
 
 
@@ -367,7 +371,7 @@ def elements(address, index, dtype):
     return memory[index], store
 
 
-_external_4, _external_8 = (named(f"cnncli_tile_{itemsize}", 17) for itemsize in (4, 8))
+_external_4, _external_8 = (named(f"cnncli_tile_{itemsize}", 2) for itemsize in (4, 8))
 
 
 @overload(tile)
@@ -376,7 +380,6 @@ def _call_tile(like, which, a, b, count, y, epilogue):
     load(like.dtype.bitwidth // 8)
 
     def implementation(like, which, a, b, count, y, epilogue):
-        external(which, a[0], a[1], a[2], a[3], b[0], b[1], b[2], count[0], count[1], y[0], y[1], y[2],
-                 epilogue[0], epilogue[1], epilogue[2], epilogue[3])  # fmt: skip
+        external(which, packed((*a, *b, *count, *y, *epilogue)))
 
     return implementation
