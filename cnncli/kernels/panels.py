@@ -159,7 +159,8 @@ def weight_gradient(first_task, last_task, thread, dw, x, dy, scratch, rows, tap
                             rows.ctypes.data + 8 * ((1 + width) * rows.shape[1] + row),
                             tail,
                         ),
-                        (dw.ctypes.data, ahead, pace, ACCUMULATE if span else STORE),
+                        (dw.ctypes.data, dw.ctypes.data, ones, ACCUMULATE if span else STORE),
+                        (ahead, pace),
                     )
 
 

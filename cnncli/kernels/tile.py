@@ -53,8 +53,7 @@ ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28)
 # and reloads most of them from the stack. It matters most to narrow tiles, which are bound by their loads (LeNet's
 # first convolution: forward 1.7 times faster, weight gradient 1.6). On Sapphire Rapids, against tables throughout:
 # 16 to 16 channels of 32x32 forward 1.09, data gradient 1.06, weight gradient 1.18; two vectors 1.00-1.09.
-# PANEL rows are consecutive too; before the sums their rows of y are fetched, and with each k the memory at the address
-# `gate` + k * `gate_rows` elements, what will be read soon: there is no gate.
+# PANEL rows are consecutive too; before the sums their rows of y are fetched.
 TABLE, STRIDED, PANEL = 0, 1, 99
 RUN_ROWS = {3: (9, 18, 27), 5: (25,), 7: (21, 28)} if HOST.registers == 32 else {}
 # Rows of a block that is one run, by the widest kind of a layer: a window's elements have one address register.
@@ -158,10 +157,11 @@ def _emit_asking(v, rows, vectors, o, outer, results):
         _ask(v, first, last, vectors, gate, gate_rows, write=False)
 
 
-def _emit_sums(v, rows, vectors, mode, arguments, results=None, ahead=None):
+def _emit_sums(v, rows, vectors, mode, arguments, results=None, following=None):
     """The two loops. Returns the rows * vectors sums, row by row.
 
-    Asks for the lines of `results`, if any, and for those at `ahead`, (an address, its step with k).
+    Asks for the lines of `results`, if any, and with each k for the line at k times the second number of `following`,
+    an address and elements, if any.
     """
     builder = v.builder
     a, a_rows, a_outer, a_step, b, b_outer, b_step, outer, inner = arguments
@@ -180,6 +180,9 @@ def _emit_sums(v, rows, vectors, mode, arguments, results=None, ahead=None):
     b_start = at(builder, b, builder.load(at(builder, b_outer, o)))
     if results:
         _emit_asking(v, rows, vectors, o, outer, results)
+    if following:
+        # what a PANEL's caller reads soon lies together; other rows of a read as these, from where the outer sum is
+        soon = following[0] if mode == PANEL else at(builder, following[0], builder.load(at(builder, a_outer, o)))
     asked = builder.block
     builder.branch(inner_block)
 
@@ -187,8 +190,8 @@ def _emit_sums(v, rows, vectors, mode, arguments, results=None, ahead=None):
     (k,) = phis(I64, [integer(0)], asked, builder)
     a_here, b_here = phis(a.type, [a_start, b_start], asked, builder)
     inner_sums = phis(v.type, outer_sums, asked, builder)
-    if ahead:
-        v.prefetch(at(builder, ahead[0], builder.mul(ahead[1], k)), v.SECOND)
+    if following:
+        v.prefetch(at(builder, soon, builder.mul(following[1], k)), v.SECOND if mode == PANEL else v.NEAREST)
     weights = [v.load(at(builder, b_here, integer(c * v.lanes))) for c in range(vectors)]
     sums = []
     for row in range(rows):
@@ -216,15 +219,14 @@ def _emit_sums(v, rows, vectors, mode, arguments, results=None, ahead=None):
     return totals
 
 
-def _emit_ahead(v, rows, vectors, results):
-    """Fetch the rows of y. Returns the address of what else is to be fetched, and its step with k."""
+def _emit_fetch(v, rows, vectors, results):
+    """Fetch the rows of y."""
     builder = v.builder
-    y, y_rows, _, _, ahead, step, _ = results()
+    y, y_rows, *_ = results()
     for row in range(rows):
         start = at(builder, y, builder.load(at(builder, y_rows, integer(row))))
         for c in range(vectors):
             v.prefetch(at(builder, start, integer(c * v.lanes)), v.NEAREST, write=True)
-    return ahead, builder.ptrtoint(step, I64)
 
 
 def _emit_results(v, rows, vectors, sums, arguments, done):
@@ -279,9 +281,12 @@ def _generate(builder, which, address, itemsize):
         builder.position_at_end(block)
         vectors = 2 if kind == WIDE else 1
         v = Vectors(builder, lanes(kind, itemsize), itemsize)
-        ahead = _emit_ahead(v, rows, vectors, results) if mode == PANEL else None
+        if mode == PANEL:
+            _emit_fetch(v, rows, vectors, results)
         asks = kind != NARROW and mode in (TABLE, STRIDED) and 2 * rows > MOST_ROWS[kind]  # the rest compiles faster
-        sums = _emit_sums(v, rows, vectors, mode, operands, results if asks else None, ahead)
+        # a tile of one vector is bound by its loads
+        following = read(16, real, None) if mode == PANEL or (asks and kind == WIDE) else None
+        sums = _emit_sums(v, rows, vectors, mode, operands, results if asks else None, following)
         _emit_results(v, rows, vectors, sums, results, done)
     builder.position_at_end(done)
 
@@ -325,11 +330,12 @@ def load(itemsize: int) -> None:
         llvm.add_symbol(f"cnncli_tile_{itemsize}", compiled.address)
 
 
-def tile(like, which, a, b, count, y, epilogue):
+def tile(like, which, a, b, count, y, epilogue, following=None):
     """The tile in NumPy, for debugging and coverage without the compiler. `like` is any array of the element type.
 
     a = (address, row table, outer table, step), b = (address, outer table, step), count = (outer, inner),
-    y = (address, row table, columns in the last vector), epilogue = (bias address, gate address, gate row table, op).
+    y = (address, row table, columns in the last vector), epilogue = (bias address, gate address, gate row table, op),
+    following = (address, step): what is read soon, of which tiles of many rows fetch with each k what lies k steps on.
     """
     kind, rows = which // 10000, which % 100
     vector = lanes(kind, like.itemsize)
@@ -375,11 +381,14 @@ _external_4, _external_8 = (named(f"cnncli_tile_{itemsize}", 2) for itemsize in 
 
 
 @overload(tile)
-def _call_tile(like, which, a, b, count, y, epilogue):
+def _call_tile(like, which, a, b, count, y, epilogue, following=None):
     external = _external_4 if like.dtype == types.float32 else _external_8
     load(like.dtype.bitwidth // 8)
 
-    def implementation(like, which, a, b, count, y, epilogue):
-        external(which, packed((*a, *b, *count, *y, *epilogue)))
+    def alone(like, which, a, b, count, y, epilogue, following=None):
+        external(which, packed((*a, *b, *count, *y, *epilogue, a[0], 0)))
 
-    return implementation
+    def one_of_many(like, which, a, b, count, y, epilogue, following=None):
+        external(which, packed((*a, *b, *count, *y, *epilogue, *following)))
+
+    return one_of_many if isinstance(following, types.BaseTuple) else alone
