@@ -23,14 +23,16 @@ from cnncli.kernels.winograd_tiles import (
     odd,
     refusal,
     scratch_arrays,
+    tile_count,
     tile_table,
     transform_back,
     transform_inputs,
 )
 
 LEAST_CHANNELS = 16  # fewer make the transforms dear beside the products
-# what it costs to transform weights, or only to read four times as many, in multiplications for each of them
-TRAINING_COST, INFERENCE_COST = 3000, 1000
+# what it costs to transform weights, in the cache of the task that needs them or for all, or only to read four times as
+# many, in multiplications for each of them
+CACHE_COST, TRAINING_COST, INFERENCE_COST = 500, 3000, 1000
 
 
 @kernel
@@ -115,14 +117,16 @@ def wins(axes, c_in: int, c_out: int, groups: int, images: int, training: bool) 
     2.2, 2.0; (4 x 512, 28x28) 2.3, 2.0, 1.9; (4 x 512, 14x14) 1.7, 1.1, 1.0; (64 x 64, 8x8) 2.2, 2.0, 1.9.
     Few channels: (64 x 16, 32x32) 1.3, 1.1, 1.1; (64 x 16 to 32, 32x32) 1.5, 1.5, 1.5; (64 x 8, 32x32) 1.1, 0.8, 0.7.
     Tiles half empty: (64 x 64, 6x6), 9/16 full, 1.3, 1.2, 1.2; (64 x 64, 5x5), 25/64 full, 0.9, 0.8, 0.9.
-    Few tiles for the weights: (8 x 512, 7x7) 1.3, 0.8, 0.9, (256, 14x14) 1.5, 0.9, 0.8, where the direct way has 2376
-    and 1188 multiplications more for each weight, against 4752 in (4 x 512, 14x14).
+    Few tiles for the weights, which training transforms in the cache (`winograd_training`): (8 x 512, 7x7) 1.3, 1.8,
+    1.5, where the direct way has 2376 multiplications more for each weight; (4 x 512, 7x7) 1188, 1.5, 1.4; (256, 14x14)
+    1.5, 1.4, 1.4; (128, 14x14) 1.4, 1.4; (2 x 512, 7x7), 594, 1.1, 1.1. By a transform in memory, 0.8 to 0.9.
     """
     if refusal(axes, groups) or min(c_in, c_out) < LEAST_CHANNELS:
         return False
-    pixels, tiles = (images * math.prod(-(-axis.out // side) for axis in axes) for side in (1, OUT))
+    pixels, tiles = images * math.prod(axis.out for axis in axes), tile_count(axes, images)
     saved = pixels * TAPS * TAPS - tiles * PLANES
-    return 2 * pixels >= tiles * OUT * OUT and saved > (TRAINING_COST if training else INFERENCE_COST)
+    of_training = CACHE_COST if winograd_training.fits(tiles, c_in, c_out) else TRAINING_COST
+    return 2 * pixels >= tiles * OUT * OUT and saved > (of_training if training else INFERENCE_COST)
 
 
 def _block(c_in, total, itemsize):
@@ -198,13 +202,12 @@ class Winograd:
 
 def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, other=None, prepared=None):
     """As `Convolution.plan_forward`."""
-    bound = Winograd(convolution.axes[1:], convolution.c_in, convolution.c_out, y, x, other)
-    of_weights, of_scratch = bound.memory
-    if prepared is None and bound.in_planes:
+    axes, c_in, c_out = convolution.axes[1:], convolution.c_in, convolution.c_out
+    if prepared is None and winograd_training.fits(tile_count(axes, len(y.array)), c_in, c_out):
         buffers = y, x, other or y
-        return winograd_training.plan(
-            convolution.axes[1:], convolution.c_in, convolution.c_out, buffers, w, bias, op, arena, False
-        )
+        return winograd_training.plan(axes, c_in, c_out, buffers, w, bias, op, arena, backwards=False)
+    bound = Winograd(axes, c_in, c_out, y, x, other)
+    of_weights, of_scratch = bound.memory
     if prepared is None:
         u, scratch = scratch_arrays(arena, of_weights, of_scratch)
         return [bound.transform(u, w.reshape(-1)), *bound.run(u, bias, op, scratch)]
@@ -217,9 +220,10 @@ def plan_data_gradient(convolution, dx: Buffer, dy: Buffer, w, arena: Arena, op=
     """As `Convolution.plan_data_gradient`: a convolution of dy by the weights turned half a circle and transposed."""
     c_in, c_out = convolution.c_in, convolution.c_out
     axes = [Axis(axis.out, axis.size, TAPS, 1, 1, TAPS - 1 - axis.before) for axis in convolution.axes[1:]]
+    if winograd_training.fits(tile_count(axes, len(dx.array)), c_in, c_out):
+        buffers, flat = (dx, dy, gate or dx), w.reshape(-1)
+        return winograd_training.plan(axes, c_out, c_in, buffers, flat, flat, op, arena, backwards=True)
     bound = Winograd(axes, c_out, c_in, dx, dy, gate)
-    if bound.in_planes:
-        return winograd_training.plan(axes, c_out, c_in, (dx, dy, gate or dx), w, w.reshape(-1), op, arena, True)
     u, scratch, turned = scratch_arrays(arena, *bound.memory, w.size)
     turning = turn.plan(turned, w, (1, TAPS, TAPS, c_in, c_out))
     return [turning, bound.transform(u, turned, flip=1), *bound.run(u, turned, op, scratch)]

@@ -1,5 +1,7 @@
 """What the convolutions by Winograd's algorithm share: tiles of an image, their transforms, products of a plane."""
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -74,6 +76,11 @@ def refusal(axes, groups: int) -> str:
     if any(axis.stride != 1 or axis.dilation != 1 for axis in plane):
         return "it is for a stride and a dilation of 1"
     return "it is for one group" if groups != 1 else ""
+
+
+def tile_count(axes, images: int) -> int:
+    """Tiles of so many images."""
+    return images * math.prod(-(-axis.out // OUT) for axis in axes)
 
 
 def _axis_tiles(axis: Axis):
