@@ -1,8 +1,8 @@
 """Winograd's convolution by weights that change with every call: their transforms are never written to memory.
 
 For few tiles and many channels: a task has a few strips of outputs. For one block of inputs after the other it
-transforms what it reads, inputs and weights, and adds the products to 36 planes of sums, all in memory that stays in its
-core's cache. Other tasks transform the same inputs again.
+transforms what it reads, inputs and weights, and adds the products to 36 planes of sums, all in memory that stays in
+its core's cache. Other tasks transform the same inputs again.
 """
 
 import numpy as np
