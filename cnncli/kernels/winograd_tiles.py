@@ -8,8 +8,8 @@ from numba import njit
 from cnncli.kernels import geometry
 from cnncli.kernels.buffer import ALIGNMENT, Arena, Buffer
 from cnncli.kernels.geometry import Axis, check_bounds
-from cnncli.kernels.tile import MOST_ROWS, STRIDED, WIDE, tile, variant
-from cnncli.kernels.transforms import IN, OUT, TAPS, input_tile, output_tile
+from cnncli.kernels.tile import APART, MOST_ROWS, STORE, STRIDED, WIDE, tile, variant
+from cnncli.kernels.transforms import IN, OUT, PLANES, TAPS, input_tile, output_tile
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -44,6 +44,26 @@ def multiply(m, v, u, like, plane, cuts, column, rows, sizes, op):
                 (1, c_in),
                 (m + size * plane * m_plane, table + 8 * (rows.shape[1] + row), tail),
                 (m, m, table, op),
+            )
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def multiply_all(m, v, u, like, cuts, column, rows, sizes):
+    """`multiply` for all planes, with a call for each cut."""
+    c_in, v_plane, m_plane, _ = sizes
+    _, kind, tail, _, _, width, _ = column
+    size, table = like.itemsize, rows.ctypes.data
+    for cut in range(cuts.shape[0]):
+        row, count = cuts[cut]
+        if count:
+            tile(
+                like,
+                variant(kind, APART, count),
+                (v + size * rows[0, row], table, table, 1),
+                (u[0], table, width),
+                (PLANES, c_in),
+                (m + size * rows[1, row], table + 8 * rows.shape[1], tail),
+                (v_plane, u[1], m_plane, STORE),
             )
 
 
