@@ -34,8 +34,8 @@ LEAST_CHANNELS = 16  # fewer make the transforms dear beside the products
 # what it costs to transform weights, in the cache of the task that needs them or for all, or only to read four times as
 # many, in multiplications for each of them
 CACHE_COST, TRAINING_COST, INFERENCE_COST = 500, 3000, 1000
-# With so few inputs a call costs as much as its sums: one is for all planes. Times as fast: (64 x 16, 32x32) 1.15, 16 to
-# 32 channels 1.15, (64 x 32, 16x16) 1.15; but (64 x 64, 8x8) 0.93 to 1.04, (8 x 64, 56x56) 0.97 to 1.06
+# With so few inputs a call costs as much as its sums: one is for all planes. Times as fast: (64 x 16, 32x32) 1.15, 16
+# to 32 channels 1.15, (64 x 32, 16x16) 1.15; but (64 x 64, 8x8) 0.93 to 1.04, (8 x 64, 56x56) 0.97 to 1.06
 JOINED_INPUTS = 32
 
 
