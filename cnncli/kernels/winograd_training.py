@@ -25,7 +25,7 @@ from cnncli.kernels.winograd_tiles import (
     transform_inputs,
 )
 
-# Inputs and strips of outputs of a task: what it needs takes 1.2 MB with 64 tiles. With twice as many strips the inputs
+# Inputs and strips of outputs of a task: what it needs takes 1.5 MB with 64 tiles. With twice as many strips the inputs
 # are transformed half as often, 0.95 of the time, but there are half as many tasks; 32 inputs took 1.09 to 1.15 of the
 # time, 128 inputs and one strip 1.13 to 1.3.
 BLOCK, STRIPS, LEAST_TASKS = 64, 2, 4
