@@ -54,7 +54,9 @@ ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28)
 # first convolution: forward 1.7 times faster, weight gradient 1.6). On Sapphire Rapids, against tables throughout:
 # 16 to 16 channels of 32x32 forward 1.09, data gradient 1.06, weight gradient 1.18; two vectors 1.00-1.09.
 # PANEL rows are consecutive too; before the sums their rows of y are fetched.
-TABLE, STRIDED, PANEL = 0, 1, 99
+# APART, with strided rows: every turn of the outer loop has sums of its own, to be stored; from one to the next a, b
+# and y go on by `bias`, `gate` and `gate_rows` elements.
+TABLE, STRIDED, APART, PANEL = 0, 1, 98, 99
 RUN_ROWS = {3: (9, 18, 27), 5: (25,), 7: (21, 28)} if HOST.registers == 32 else {}
 # Rows of a block that is one run, by the widest kind of a layer: a window's elements have one address register.
 LONG_RUNS = {SINGLE: 28, WIDE: 14} if HOST.registers == 32 else {SINGLE: 12, WIDE: 6}
@@ -81,6 +83,7 @@ VARIANTS = [
     *((NARROW, run, rows) for run, many in RUN_ROWS.items() for rows in many),
     *((kind, rows, rows) for widest, rows in LONG_RUNS.items() for kind in KINDS if kind <= widest),
     *((kind, PANEL, MOST_ROWS[WIDE]) for kind in KINDS),
+    *((kind, APART, rows) for kind in (SINGLE, WIDE) for rows in ROWS if rows <= MOST_ROWS[kind]),
 ]
 
 
@@ -96,7 +99,7 @@ def _row_places(v, table, rows, mode):
     """
     builder = v.builder
     first = builder.load(table)
-    if mode == STRIDED:
+    if mode in (STRIDED, APART):
         if rows == 1:
             return first, lambda pointer, row: pointer
         step = builder.sub(builder.load(at(builder, table, integer(1))), first)
@@ -229,6 +232,28 @@ def _emit_fetch(v, rows, vectors, results):
             v.prefetch(at(builder, start, integer(c * v.lanes)), v.NEAREST, write=True)
 
 
+def _emit_apart(v, rows, vectors, operands, results, done):
+    """Sums of each turn of the outer loop, and their stores."""
+    builder = v.builder
+    a, a_rows, a_outer, a_step, b, b_outer, b_step, outer, inner = operands
+    y, y_rows, tail, *steps, _ = results
+    a_plane, b_plane, y_plane = (builder.ptrtoint(step, I64) for step in steps)
+    before, loop = builder.block, builder.function.append_basic_block("apart")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    (o,) = phis(I64, [integer(0)], before, builder)
+    a, b, y = (at(builder, start, builder.mul(o, step)) for start, step in ((a, a_plane), (b, b_plane), (y, y_plane)))
+    sums = _emit_sums(v, rows, vectors, APART, (a, a_rows, a_outer, a_step, b, b_outer, b_step, integer(1), inner))
+    masks = [v.everything] * (vectors - 1) + [v.below(tail)]
+    for i, value in enumerate(sums):
+        row, c = divmod(i, vectors)
+        start = builder.add(builder.load(at(builder, y_rows, integer(row))), integer(c * v.lanes))
+        v.store(value, at(builder, y, start), masks[c])
+    o_next = builder.add(o, integer(1))
+    o.add_incoming(o_next, builder.block)
+    builder.cbranch(builder.icmp_signed("<", o_next, outer), loop, done)
+
+
 def _emit_results(v, rows, vectors, sums, arguments, done):
     """Store the sums."""
     builder = v.builder
@@ -281,6 +306,9 @@ def _generate(builder, which, address, itemsize):
         builder.position_at_end(block)
         vectors = 2 if kind == WIDE else 1
         v = Vectors(builder, lanes(kind, itemsize), itemsize)
+        if mode == APART:
+            _emit_apart(v, rows, vectors, operands, results(), done)
+            continue
         if mode == PANEL:
             _emit_fetch(v, rows, vectors, results)
         asks = kind != NARROW and mode in (TABLE, STRIDED) and 2 * rows > MOST_ROWS[kind]  # the rest compiles faster
@@ -337,7 +365,15 @@ def tile(like, which, a, b, count, y, epilogue, following=None):
     y = (address, row table, columns in the last vector), epilogue = (bias address, gate address, gate row table, op),
     following = (address, step): what is read soon, of which tiles of many rows fetch with each k what lies k steps on.
     """
-    kind, rows = which // 10000, which % 100
+    kind, mode, rows = which // 10000, which // 100 % 100, which % 100
+    if mode == APART:
+        for o in range(count[0]):
+            a_here, b_here, y_here = (
+                start + like.itemsize * o * step for start, step in zip((a[0], b[0], y[0]), epilogue, strict=False)
+            )
+            which, none = variant(kind, STRIDED, rows), (y_here, y_here, y[1], STORE)
+            tile(like, which, (a_here, *a[1:]), (b_here, *b[1:]), (1, count[1]), (y_here, *y[1:]), none)
+        return
     vector = lanes(kind, like.itemsize)
     columns = np.arange((vector if kind == WIDE else 0) + y[2])
     a_offsets, a_outer, b_outer = table(a[1], rows), table(a[2], count[0]), table(b[1], count[0])

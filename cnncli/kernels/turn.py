@@ -73,7 +73,7 @@ SIDE = {4: lanes(SINGLE, 4), 8: lanes(SINGLE, 8)}
 
 
 @njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _turn(turned, w, blocks, block, end, origin, side):
+def turn_block(turned, w, blocks, block, end, origin, side):
     """One of the blocks before `end`; `turned` begins at the offset `origin`.
 
     The one after the next is fetched meanwhile: blocks lie pages apart, where no processor looks ahead by itself.
@@ -107,7 +107,7 @@ def turn_weights(first_task, last_task, turned, w, blocks, per_task, side):
     for task in range(first_task, last_task):
         end = min((task + 1) * per_task, blocks.shape[0])
         for block in range(task * per_task, end):
-            _turn(turned, w, blocks, block, end, 0, side)
+            turn_block(turned, w, blocks, block, end, 0, side)
 
 
 def plan(turned, w, shape):
@@ -147,7 +147,7 @@ def convolve_turning(
         turn, n_turns, column, n_columns = of_strips[task]
         origin = columns[column, 4]
         for block in range(turn, turn + n_turns):
-            _turn(turned, w, turns, block, turn + n_turns, origin, side)
+            turn_block(turned, w, turns, block, turn + n_turns, origin, side)
         for n in range(y.shape[0]):
             for own in range(column, column + n_columns):
                 first, kind, tail, x_offset, w_offset, w_step, width = columns[own]
