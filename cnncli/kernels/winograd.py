@@ -33,7 +33,7 @@ from cnncli.kernels.winograd_tiles import (
 LEAST_CHANNELS = 16  # fewer make the transforms dear beside the products
 # what it costs to transform weights, in the cache of the task that needs them or for all, or only to read four times as
 # many, in multiplications for each of them
-CACHE_COST, TRAINING_COST, INFERENCE_COST = 500, 3000, 1000
+CACHE_COST, TRAINING_COST, INFERENCE_COST = 1000, 3000, 1000
 # With so few inputs a call costs as much as its sums: one is for all planes. Times as fast: (64 x 16, 32x32) 1.15, 16
 # to 32 channels 1.15, (64 x 32, 16x16) 1.15; but (64 x 64, 8x8) 0.93 to 1.04, (8 x 64, 56x56) 0.97 to 1.06
 JOINED_INPUTS = 32
@@ -127,7 +127,7 @@ def wins(axes, c_in: int, c_out: int, groups: int, images: int, training: bool) 
     Tiles half empty: (64 x 64, 6x6), 9/16 full, 1.3, 1.2, 1.2; (64 x 64, 5x5), 25/64 full, 0.9, 0.8, 0.9.
     Few tiles for the weights, which training transforms in the cache (`winograd_training`): (8 x 512, 7x7) 1.3, 1.8,
     1.5, where the direct way has 2376 multiplications more for each weight; (4 x 512, 7x7) 1188, 1.5, 1.4; (256, 14x14)
-    1.5, 1.4, 1.4; (128, 14x14) 1.4, 1.4; (2 x 512, 7x7), 594, 1.1, 1.1. By a transform in memory, 0.8 to 0.9.
+    1.5, 1.4, 1.4; (128, 14x14) 1.4, 1.4; (2 x 512, 7x7), 594, 1.1, 1.1. By a transform in memory 0.8 to 0.9.
     """
     if refusal(axes, groups) or min(c_in, c_out) < LEAST_CHANNELS:
         return False
