@@ -9,6 +9,7 @@ from cnncli.kernels.tile import (
     ACCUMULATE_GATE,
     ADD,
     ADD_RELU,
+    APART,
     BIAS,
     BIAS_RELU,
     GATE,
@@ -114,13 +115,39 @@ class Problem:
 def test_every_variant_is_its_definition(kind, dtype):
     generator = np.random.default_rng(kind)
     for of, mode, rows in VARIANTS:
-        if of != kind:
+        if of != kind or mode == APART:
             continue
         for op in OPS:
             for tail in range(1, lanes(kind, np.dtype(dtype).itemsize) + 1):
                 outer, inner = (int(n) for n in generator.integers(1, 4, 2))
                 problem = Problem(generator, dtype, kind, mode, rows, tail, op, outer, inner)
                 np.testing.assert_array_equal(problem.run(compiled), problem.run(tile))
+
+
+@pytest.mark.parametrize("function", [compiled, tile])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_turns_apart_are_products_of_their_own(function, dtype):
+    generator, inner, zero = np.random.default_rng(0), 3, np.zeros(1, np.int64)
+    for kind, rows in ((kind, rows) for kind, mode, rows in VARIANTS if mode == APART):
+        vector = lanes(kind, np.dtype(dtype).itemsize)
+        for tail in (1, vector - 1, vector):
+            columns = (vector if kind == WIDE else 0) + tail
+            a, b = generator.integers(-3, 4, (4, rows, inner)), generator.integers(-3, 4, (4, inner, columns))
+            behind = np.full(32, np.nan)  # may be read, not used
+            of_a, of_b = (np.concatenate([values.ravel(), behind]).astype(dtype) for values in (a, b))
+            y = np.full((4, rows, columns + 1), SENTINEL, dtype)
+            a_rows, y_rows = np.arange(rows) * inner, np.arange(rows) * (columns + 1)
+            function(
+                y,
+                variant(kind, APART, rows),
+                (of_a.ctypes.data, a_rows.ctypes.data, zero.ctypes.data, 1),
+                (of_b.ctypes.data, zero.ctypes.data, columns),
+                (len(y), inner),
+                (y.ctypes.data, y_rows.ctypes.data, tail),
+                (rows * inner, inner * columns, rows * (columns + 1), STORE),
+            )
+            np.testing.assert_array_equal(y[..., :columns], a @ b)
+            assert (y[..., columns] == SENTINEL).all()
 
 
 @pytest.mark.parametrize("op", OPS)

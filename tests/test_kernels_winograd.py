@@ -27,6 +27,7 @@ CASES = [
     conv(20, (9, 10), 48, padding=[[0, 2], [3, 1]], **OPTIONS),
     conv(3, (2, 5), 40, images=1, padding=[[3, 4], [4, 2]], bias=False, **OPTIONS),  # windows in the padding alone
     conv(9, (27, 30), 64, **OPTIONS),
+    conv(70, (5, 6), 150, images=1, padding="same", **OPTIONS),  # several tasks, blocks and strips, the last ones short
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 
@@ -181,13 +182,14 @@ def test_error_of_normal_data(channels):
     assert np.abs(drawn.forward(BIAS) - y).max() < 1e-5 * np.abs(y).max()
 
 
-@pytest.mark.parametrize("case", [CASES[2], CASES[5]], ids=["blocks", "planes"])
+@pytest.mark.parametrize("case", [CASES[2], CASES[5], CASES[9]], ids=["blocks", "planes", "strips"])
 def test_bits_do_not_depend_on_threads(case):
     drawn, results = Drawn(case), []
     other, before = drawn.beside(drawn.bound.output)[0], np.zeros(drawn.x.shape)
     for count in (1, 3, 4):
         set_threads(count)
-        results.append((drawn.forward(ADD_RELU, other), drawn.backward(STORE, before, None)))
+        forward = drawn.forward(ADD_RELU, other), drawn.forward(ADD_RELU, other, prepared=[])
+        results.append((*forward, drawn.backward(STORE, before, None)))
     for found in results[1:]:
         for ours, first in zip(found, results[0], strict=True):
             np.testing.assert_array_equal(ours, first)
@@ -224,7 +226,14 @@ def test_what_cannot_be_done_is_refused(case, reason):
 
 @pytest.mark.parametrize(
     ("size", "channels", "images", "inference", "training"),
-    [(56, 64, 8, True, True), (14, 256, 1, True, False), (5, 64, 64, False, False), (56, 8, 8, False, False)],
+    [
+        (56, 64, 8, True, True),
+        (14, 256, 1, True, True),
+        (7, 256, 1, False, False),
+        (7, 512, 16, True, True),
+        (5, 64, 64, False, False),
+        (56, 8, 8, False, False),
+    ],
 )
 def test_auto_takes_what_was_measured_to_be_faster(size, channels, images, inference, training):
     axis = Axis(size, size, 3, 1, 1, 1)

@@ -54,6 +54,7 @@ def run(graphs, case, x):
         learned.append(drawn(*shape))
         return learned[-1]
 
+    graph.begin(case.kind)
     graph.learned = remember
     last = graphs.OPERATORS[case.kind](graph, description, "x")
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", last)]

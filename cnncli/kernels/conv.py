@@ -12,15 +12,32 @@ SLICE = 1024  # elements of a task that adds chunks
 
 @kernel
 def convolve(
-    first_task, last_task, y, x, w, bias, gate, rows, taps, blocks, columns, inner, op, parts, columns_first, clear
+    first_task,
+    last_task,
+    y,
+    x,
+    w,
+    bias,
+    gate,
+    rows,
+    taps,
+    blocks,
+    after,
+    columns,
+    inner,
+    op,
+    parts,
+    columns_first,
+    clear,
 ):
     """y = op(sum over taps of x * w), by output pixels: forward, and with turned weights the data gradient.
 
     y (N, Y), x (N, X), gate (N, G) at the places that `rows` (3, pixels) gives for each output pixel: its window in x,
     its place in y, its place in gate. taps (1 + widths, T): the offset of each tap in x, and in w for each width of a
     strip; each sums `inner` elements of x, side by side, times rows of w. `parts` cuts the blocks of an image so that
-    few images serve many threads. `columns_first`: a strip of weights goes over all images before the next one,
-    else a part of an image meets all strips. With `clear`, y is set to 0 first. One task owns its elements.
+    few images serve many threads; `after` holds for each what `geometry.following` says. `columns_first`: a strip of
+    weights goes over all images before the next one, else a part of an image meets all strips. With `clear`, y is set
+    to 0 first. One task owns its elements.
     """
     images, many, size = y.shape[0], columns.shape[0], y.itemsize
     per_part = (blocks.shape[0] + parts - 1) // parts
@@ -37,6 +54,7 @@ def convolve(
                 y[n, i] = 0
         for i in range(part * per_part, min((part + 1) * per_part, blocks.shape[0])):
             row, count, tap, n_taps, mode = blocks[i]
+            soon, pace = after[i]
             tile(
                 y,
                 variant(kind, mode, count),
@@ -45,6 +63,7 @@ def convolve(
                 (n_taps, inner),
                 (y_image, rows.ctypes.data + 8 * (rows.shape[1] + row), tail),
                 (bias.ctypes.data + size * first, gate_image, rows.ctypes.data + 8 * (2 * rows.shape[1] + row), op),
+                (x_image + size * soon, pace),
             )
 
 

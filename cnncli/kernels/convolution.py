@@ -265,9 +265,10 @@ def _bind(arrays, tables, columns, channels, inner, op, join=1, overlap=False, c
         parts, columns_first = geometry.order(x.nbytes, w.nbytes, len(y), len(columns), len(blocks))
     rows, taps = tables.rows, np.concatenate([tables.taps[:1], strips.by_width(tables.taps[1], channels)])
     _check(y, x, w, bias, gate, rows, taps, tables.phases, columns, inner, op)
-    tasks, how = len(y) * len(columns) * parts, (inner, op, parts, columns_first, clear)
-    work = _work(y, tables, columns, inner)
-    return [conv.convolve.step(tasks, y, x, w, bias, gate, rows, taps, blocks, columns, *how, multiply_adds=work)]
+    tasks, work = len(y) * len(columns) * parts, _work(y, tables, columns, inner)
+    after = geometry.following(blocks, rows[0], inner, x.nbytes)
+    given = y, x, w, bias, gate, rows, taps, blocks, after, columns, inner, op, parts, columns_first, clear
+    return [conv.convolve.step(tasks, *given, multiply_adds=work)]
 
 
 def _bind_turning(arrays, tables, columns, shape, inner, op, join, arena):

@@ -21,6 +21,8 @@ STRIP_TASKS = 16  # from so many strips on, the data gradient turns them one by 
 FEW_PIXELS = 256  # not tuned: dense batches and the smallest maps
 JOINED_PIXELS = 4096  # of images that are joined: their tables, 24 bytes a pixel, stay small beside the pixels
 SPAN_PIXELS = 192  # of a call of the weight gradient's tile; 96 took 0.92-1.04 of its time, 384 took 0.98-1.12
+MOST_PACE = 16  # elements fetched with one step of the inner sum: a line; windows of other rows or images may be far
+FAR = 1 << 21  # bytes of an input that is asked for
 BLOCK_COST = 4  # what a call of the tile costs, in rows of one vector (measured on LeNet's second convolution)
 
 
@@ -231,6 +233,23 @@ def _distances(offsets) -> list[tuple[int, int]]:
             ends = [*starts[1:], len(offsets)]
             return [(end - start, STRIDED) for start, end in zip(starts, ends, strict=True)]
     return [(len(offsets), TABLE)]
+
+
+def following(blocks: np.ndarray, offsets: np.ndarray, inner: int, x_bytes: int) -> np.ndarray:
+    """For each block of pixels what to fetch for the next: (its first offset, elements further with each of `inner`).
+
+    The tile goes through the next block's windows while it sums its own; an input that stays in the near caches is not
+    asked for. On Sapphire Rapids, one thread, times as fast as without: 3x3 of stride 2, 8 images, (64 to 128, 56x56)
+    1.14, its data gradient 1.04, (128 to 256, 28x28) 1.03; 64 images of 16 to 32, 32x32, 1.07. The weights need none.
+    """
+    first, last = offsets[blocks[:, 0]], offsets[blocks[:, 0] + blocks[:, 1] - 1]
+    found = np.stack([first, np.zeros_like(first)], 1)
+    for phase in np.unique(blocks[:, 2:4], axis=0) if x_bytes > FAR else []:
+        (own,) = np.nonzero((blocks[:, 2:4] == phase).all(1))
+        here, after = own[:-1], own[1:]
+        found[here, 0] = first[after]
+        found[here, 1] = np.minimum((last[after] - first[after]) // inner + 2, MOST_PACE)
+    return found
 
 
 def parts(tasks: int, n_blocks: int) -> int:

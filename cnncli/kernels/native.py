@@ -16,7 +16,7 @@ from numba import cfunc, config, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic
 
-from cnncli.kernels.vectors import I64
+from cnncli.kernels.vectors import I64, at, integer
 
 _listed: list | None = None
 
@@ -89,3 +89,17 @@ def call(context, address, arguments):
         return context.get_dummy_value()
 
     return types.void(address, arguments), codegen
+
+
+@intrinsic
+def packed(context, integers):
+    """The address of a tuple's integers, side by side on the stack of the function that calls this."""
+
+    def codegen(context, builder, signature, values):
+        words = cgutils.unpack_tuple(builder, values[0])
+        block = cgutils.alloca_once(builder, I64, size=len(words))
+        for i, (word, of) in enumerate(zip(words, signature.args[0], strict=True)):
+            builder.store(context.cast(builder, word, of, types.intp), at(builder, block, integer(i)))
+        return builder.ptrtoint(block, I64)
+
+    return types.intp(integers), codegen

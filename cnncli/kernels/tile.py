@@ -20,7 +20,7 @@ import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import cfunc, config, types
-from numba.core import cgutils, event
+from numba.core import event
 from numba.extending import intrinsic, overload, register_jitable
 
 from cnncli.kernels.epilogue import (  # noqa: F401 - the tile's operations, for its callers
@@ -37,7 +37,7 @@ from cnncli.kernels.epilogue import (  # noqa: F401 - the tile's operations, for
     apply,
     emit_epilogue,
 )
-from cnncli.kernels.native import compiles, named
+from cnncli.kernels.native import compiles, named, packed
 from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
 
 NARROW, SINGLE, WIDE = range(3)  # half a register of columns, one register, two
@@ -53,9 +53,10 @@ ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28)
 # and reloads most of them from the stack. It matters most to narrow tiles, which are bound by their loads (LeNet's
 # first convolution: forward 1.7 times faster, weight gradient 1.6). On Sapphire Rapids, against tables throughout:
 # 16 to 16 channels of 32x32 forward 1.09, data gradient 1.06, weight gradient 1.18; two vectors 1.00-1.09.
-# PANEL rows are consecutive too; before the sums their rows of y are fetched, and with each k the memory at the address
-# `gate` + k * `gate_rows` elements, what will be read soon: there is no gate.
-TABLE, STRIDED, PANEL = 0, 1, 99
+# PANEL rows are consecutive too; before the sums their rows of y are fetched.
+# APART, with strided rows: every turn of the outer loop has sums of its own, to be stored; from one to the next a, b
+# and y go on by `bias`, `gate` and `gate_rows` elements.
+TABLE, STRIDED, APART, PANEL = 0, 1, 98, 99
 RUN_ROWS = {3: (9, 18, 27), 5: (25,), 7: (21, 28)} if HOST.registers == 32 else {}
 # Rows of a block that is one run, by the widest kind of a layer: a window's elements have one address register.
 LONG_RUNS = {SINGLE: 28, WIDE: 14} if HOST.registers == 32 else {SINGLE: 12, WIDE: 6}
@@ -82,6 +83,7 @@ VARIANTS = [
     *((NARROW, run, rows) for run, many in RUN_ROWS.items() for rows in many),
     *((kind, rows, rows) for widest, rows in LONG_RUNS.items() for kind in KINDS if kind <= widest),
     *((kind, PANEL, MOST_ROWS[WIDE]) for kind in KINDS),
+    *((kind, APART, rows) for kind in (SINGLE, WIDE) for rows in ROWS if rows <= MOST_ROWS[kind]),
 ]
 
 
@@ -97,7 +99,7 @@ def _row_places(v, table, rows, mode):
     """
     builder = v.builder
     first = builder.load(table)
-    if mode == STRIDED:
+    if mode in (STRIDED, APART):
         if rows == 1:
             return first, lambda pointer, row: pointer
         step = builder.sub(builder.load(at(builder, table, integer(1))), first)
@@ -146,7 +148,7 @@ def _emit_asking(v, rows, vectors, o, outer, results):
     1.83 (1.77); with an addition, asking for that as well and (not): 64x56>64 3 1.11 (1.07), 256x14>1024 1 1.36 (1.31).
     """
     builder = v.builder
-    y, y_rows, _, _, gate, gate_rows, op = results
+    y, y_rows, _, _, gate, gate_rows, op = results()
     share = builder.udiv(builder.add(outer, integer(rows - 1)), outer)
     # what accumulates is by spans or taps, and was written lately (LeNet's second data gradient took 4 % longer)
     share = builder.select(builder.icmp_signed("==", op, integer(ACCUMULATE)), integer(0), share)
@@ -158,10 +160,11 @@ def _emit_asking(v, rows, vectors, o, outer, results):
         _ask(v, first, last, vectors, gate, gate_rows, write=False)
 
 
-def _emit_sums(v, rows, vectors, mode, arguments, results=(), ahead=None):
+def _emit_sums(v, rows, vectors, mode, arguments, results=None, following=None):
     """The two loops. Returns the rows * vectors sums, row by row.
 
-    Asks for the lines of `results`, if any, and for those at `ahead`, (an address, its step with k).
+    Asks for the lines of `results`, if any, and with each k for the line at k times the second number of `following`,
+    an address and elements, if any.
     """
     builder = v.builder
     a, a_rows, a_outer, a_step, b, b_outer, b_step, outer, inner = arguments
@@ -180,6 +183,9 @@ def _emit_sums(v, rows, vectors, mode, arguments, results=(), ahead=None):
     b_start = at(builder, b, builder.load(at(builder, b_outer, o)))
     if results:
         _emit_asking(v, rows, vectors, o, outer, results)
+    if following:
+        # what a PANEL's caller reads soon lies together; other rows of a read as these, from where the outer sum is
+        soon = following[0] if mode == PANEL else at(builder, following[0], builder.load(at(builder, a_outer, o)))
     asked = builder.block
     builder.branch(inner_block)
 
@@ -187,8 +193,8 @@ def _emit_sums(v, rows, vectors, mode, arguments, results=(), ahead=None):
     (k,) = phis(I64, [integer(0)], asked, builder)
     a_here, b_here = phis(a.type, [a_start, b_start], asked, builder)
     inner_sums = phis(v.type, outer_sums, asked, builder)
-    if ahead:
-        v.prefetch(at(builder, ahead[0], builder.mul(ahead[1], k)), v.SECOND)
+    if following:
+        v.prefetch(at(builder, soon, builder.mul(following[1], k)), v.SECOND if mode == PANEL else v.NEAREST)
     weights = [v.load(at(builder, b_here, integer(c * v.lanes))) for c in range(vectors)]
     sums = []
     for row in range(rows):
@@ -216,21 +222,42 @@ def _emit_sums(v, rows, vectors, mode, arguments, results=(), ahead=None):
     return totals
 
 
-def _emit_ahead(v, rows, vectors, results):
-    """Fetch the rows of y. Returns the address of what else is to be fetched, and its step with k."""
+def _emit_fetch(v, rows, vectors, results):
+    """Fetch the rows of y."""
     builder = v.builder
-    y, y_rows, _, _, ahead, step, _ = results
+    y, y_rows, *_ = results()
     for row in range(rows):
         start = at(builder, y, builder.load(at(builder, y_rows, integer(row))))
         for c in range(vectors):
             v.prefetch(at(builder, start, integer(c * v.lanes)), v.NEAREST, write=True)
-    return ahead, builder.ptrtoint(step, I64)
+
+
+def _emit_apart(v, rows, vectors, operands, results, done):
+    """Sums of each turn of the outer loop, and their stores."""
+    builder = v.builder
+    a, a_rows, a_outer, a_step, b, b_outer, b_step, outer, inner = operands
+    y, y_rows, tail, *steps, _ = results
+    a_plane, b_plane, y_plane = (builder.ptrtoint(step, I64) for step in steps)
+    before, loop = builder.block, builder.function.append_basic_block("apart")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    (o,) = phis(I64, [integer(0)], before, builder)
+    a, b, y = (at(builder, start, builder.mul(o, step)) for start, step in ((a, a_plane), (b, b_plane), (y, y_plane)))
+    sums = _emit_sums(v, rows, vectors, APART, (a, a_rows, a_outer, a_step, b, b_outer, b_step, integer(1), inner))
+    masks = [v.everything] * (vectors - 1) + [v.below(tail)]
+    for i, value in enumerate(sums):
+        row, c = divmod(i, vectors)
+        start = builder.add(builder.load(at(builder, y_rows, integer(row))), integer(c * v.lanes))
+        v.store(value, at(builder, y, start), masks[c])
+    o_next = builder.add(o, integer(1))
+    o.add_incoming(o_next, builder.block)
+    builder.cbranch(builder.icmp_signed("<", o_next, outer), loop, done)
 
 
 def _emit_results(v, rows, vectors, sums, arguments, done):
     """Store the sums."""
     builder = v.builder
-    y, y_rows, tail, bias, gate, gate_rows, op = arguments
+    y, y_rows, tail, bias, gate, gate_rows, op = arguments()
     masks = [v.everything] * (vectors - 1) + [v.below(tail)]
 
     def places(address, starts):
@@ -253,17 +280,20 @@ def _emit_results(v, rows, vectors, sums, arguments, done):
     emit_epilogue(v, op, sums, masks * rows, places(y, y_rows), lambda: places(gate, gate_rows), read_bias, done)
 
 
-def _generate(builder, arguments, itemsize):
-    """All variants behind a switch, in the function that `builder` is writing."""
-    which, a, b, count, y, epilogue = arguments
+def _generate(builder, which, address, itemsize):
+    """All variants behind a switch, in the function that `builder` is writing; the other arguments lie at `address`."""
     real, table = REALS[itemsize].as_pointer(), I64.as_pointer()
+    words = builder.inttoptr(address, table)
 
-    def unpack(group, *kinds):
-        values = cgutils.unpack_tuple(builder, group)
+    def read(first, *kinds):
+        values = [builder.load(at(builder, words, integer(i))) for i, _ in enumerate(kinds, first)]
         return [builder.inttoptr(v, kind) if kind else v for v, kind in zip(values, kinds, strict=True)]
 
-    operands = [*unpack(a, real, table, table, None), *unpack(b, real, table, None), *unpack(count, None, None)]
-    results = [*unpack(y, real, table, None), *unpack(epilogue, real, real, table, None)]
+    def results():
+        """Read where they are used: no register holds them during the sums."""
+        return read(9, real, table, None, real, real, table, None)
+
+    operands = read(0, real, table, table, None, real, table, None, None, None)
     done, unknown = (builder.function.append_basic_block(name) for name in ("done", "unknown"))
     switch = builder.switch(which, unknown)
     builder.position_at_end(unknown)
@@ -276,9 +306,15 @@ def _generate(builder, arguments, itemsize):
         builder.position_at_end(block)
         vectors = 2 if kind == WIDE else 1
         v = Vectors(builder, lanes(kind, itemsize), itemsize)
-        ahead = _emit_ahead(v, rows, vectors, results) if mode == PANEL else None
+        if mode == APART:
+            _emit_apart(v, rows, vectors, operands, results(), done)
+            continue
+        if mode == PANEL:
+            _emit_fetch(v, rows, vectors, results)
         asks = kind != NARROW and mode in (TABLE, STRIDED) and 2 * rows > MOST_ROWS[kind]  # the rest compiles faster
-        sums = _emit_sums(v, rows, vectors, mode, operands, results if asks else (), ahead)
+        # a tile of one vector is bound by its loads
+        following = read(16, real, None) if mode == PANEL or (asks and kind == WIDE) else None
+        sums = _emit_sums(v, rows, vectors, mode, operands, results if asks else None, following)
         _emit_results(v, rows, vectors, sums, results, done)
     builder.position_at_end(done)
 
@@ -287,26 +323,25 @@ def _compile(itemsize):
     """The tile as a C function of its own, compiled once and cached, not into every kernel that calls it."""
 
     @intrinsic
-    def emit(context, which, a, b, count, y, epilogue):
+    def emit(context, which, block):
         def codegen(context, builder, signature, arguments):
-            _generate(builder, arguments, itemsize)
+            _generate(builder, *arguments, itemsize)
             return context.get_dummy_value()
 
-        return types.void(which, a, b, count, y, epilogue), codegen
+        return types.void(which, block), codegen
 
     return emit
 
 
 _emit_4, _emit_8 = _compile(4), _compile(8)
-C_SIGNATURE = types.void(*[types.intp] * 17)
 
 
-def _tile_4(which, a, ar, ao, ak, b, bo, bk, no, nk, y, yr, tail, bias, gate, gr, op):
-    _emit_4(which, (a, ar, ao, ak), (b, bo, bk), (no, nk), (y, yr, tail), (bias, gate, gr, op))
+def _tile_4(which, block):
+    _emit_4(which, block)
 
 
-def _tile_8(which, a, ar, ao, ak, b, bo, bk, no, nk, y, yr, tail, bias, gate, gr, op):
-    _emit_8(which, (a, ar, ao, ak), (b, bo, bk), (no, nk), (y, yr, tail), (bias, gate, gr, op))
+def _tile_8(which, block):
+    _emit_8(which, block)
 
 
 @compiles
@@ -317,17 +352,28 @@ def load(itemsize: int) -> None:
     """
     if not config.DISABLE_JIT:
         with event.trigger_event("numba:compile"):  # a cfunc does not tell of it by itself
-            compiled = cfunc(C_SIGNATURE, cache=True, error_model="numpy")(_tile_4 if itemsize == 4 else _tile_8)
+            compiled = cfunc(types.void(types.intp, types.intp), cache=True, error_model="numpy")(
+                _tile_4 if itemsize == 4 else _tile_8
+            )
         llvm.add_symbol(f"cnncli_tile_{itemsize}", compiled.address)
 
 
-def tile(like, which, a, b, count, y, epilogue):
+def tile(like, which, a, b, count, y, epilogue, following=None):
     """The tile in NumPy, for debugging and coverage without the compiler. `like` is any array of the element type.
 
     a = (address, row table, outer table, step), b = (address, outer table, step), count = (outer, inner),
-    y = (address, row table, columns in the last vector), epilogue = (bias address, gate address, gate row table, op).
+    y = (address, row table, columns in the last vector), epilogue = (bias address, gate address, gate row table, op),
+    following = (address, step): what is read soon, of which tiles of many rows fetch with each k what lies k steps on.
     """
-    kind, rows = which // 10000, which % 100
+    kind, mode, rows = which // 10000, which // 100 % 100, which % 100
+    if mode == APART:
+        for o in range(count[0]):
+            a_here, b_here, y_here = (
+                start + like.itemsize * o * step for start, step in zip((a[0], b[0], y[0]), epilogue, strict=False)
+            )
+            which, none = variant(kind, STRIDED, rows), (y_here, y_here, y[1], STORE)
+            tile(like, which, (a_here, *a[1:]), (b_here, *b[1:]), (1, count[1]), (y_here, *y[1:]), none)
+        return
     vector = lanes(kind, like.itemsize)
     columns = np.arange((vector if kind == WIDE else 0) + y[2])
     a_offsets, a_outer, b_outer = table(a[1], rows), table(a[2], count[0]), table(b[1], count[0])
@@ -367,16 +413,18 @@ def elements(address, index, dtype):
     return memory[index], store
 
 
-_external_4, _external_8 = (named(f"cnncli_tile_{itemsize}", 17) for itemsize in (4, 8))
+_external_4, _external_8 = (named(f"cnncli_tile_{itemsize}", 2) for itemsize in (4, 8))
 
 
 @overload(tile)
-def _call_tile(like, which, a, b, count, y, epilogue):
+def _call_tile(like, which, a, b, count, y, epilogue, following=None):
     external = _external_4 if like.dtype == types.float32 else _external_8
     load(like.dtype.bitwidth // 8)
 
-    def implementation(like, which, a, b, count, y, epilogue):
-        external(which, a[0], a[1], a[2], a[3], b[0], b[1], b[2], count[0], count[1], y[0], y[1], y[2],
-                 epilogue[0], epilogue[1], epilogue[2], epilogue[3])  # fmt: skip
+    def alone(like, which, a, b, count, y, epilogue, following=None):
+        external(which, packed((*a, *b, *count, *y, *epilogue, a[0], 0)))
 
-    return implementation
+    def one_of_many(like, which, a, b, count, y, epilogue, following=None):
+        external(which, packed((*a, *b, *count, *y, *epilogue, *following)))
+
+    return one_of_many if isinstance(following, types.BaseTuple) else alone

@@ -9,18 +9,34 @@ its planes. Weights are transformed by a call of their own, as often as they cha
 import math
 
 import numpy as np
-from numba import njit
 
-from cnncli.kernels import geometry, most_threads, strips, transforms, turn
-from cnncli.kernels.buffer import ALIGNMENT, Arena, Buffer
+from cnncli.kernels import geometry, most_threads, strips, transforms, turn, winograd_training
+from cnncli.kernels.buffer import Arena, Buffer
 from cnncli.kernels.geometry import Axis, check_bounds
 from cnncli.kernels.program import kernel
-from cnncli.kernels.tile import BIASED, MOST_ROWS, SINGLE, STORE, TABLE, WIDE, lanes, load, tile, variant
-from cnncli.kernels.transforms import IN, OUT, PLANES, TAPS, input_tile, output_tile, weight_tile
+from cnncli.kernels.tile import BIASED, MOST_ROWS, NARROW, SINGLE, STORE, WIDE, lanes, load
+from cnncli.kernels.transforms import OUT, PLANES, TAPS, weight_tile
+from cnncli.kernels.winograd_tiles import (
+    check_pixels,
+    cuts_of,
+    multiply,
+    multiply_all,
+    odd,
+    refusal,
+    scratch_arrays,
+    tile_count,
+    tile_table,
+    transform_back,
+    transform_inputs,
+)
 
 LEAST_CHANNELS = 16  # fewer make the transforms dear beside the products
-# what it costs to transform weights, or only to read four times as many, in multiplications for each of them
-TRAINING_COST, INFERENCE_COST = 3000, 1000
+# what it costs to transform weights, in the cache of the task that needs them or for all, or only to read four times as
+# many, in multiplications for each of them
+CACHE_COST, TRAINING_COST, INFERENCE_COST = 1000, 3000, 1000
+# With so few inputs a call costs as much as its sums: one is for all planes. Times as fast: (64 x 16, 32x32) 1.15, 16
+# to 32 channels 1.15, (64 x 32, 16x16) 1.15; but (64 x 64, 8x8) 0.93 to 1.04, (8 x 64, 56x56) 0.97 to 1.06
+JOINED_INPUTS = 32
 
 
 @kernel
@@ -42,62 +58,9 @@ def transform_weights(first_part, last_part, u, w, parts, lanes, flip):
             )
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _inputs(v, x, first, many, tiles, rows, steps, sizes):
-    """The transforms of `many` tiles of x from the `first` one, to the address v."""
-    c_in, v_plane, _, _ = sizes
-    size = x.itemsize
-    for i in range(many):
-        n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
-        corner, top, bottom, left, right, _, _, _, _ = tiles[t]
-        of, to = x.ctypes.data + size * (n * x.shape[1] + corner), v + size * rows[0, i]
-        input_tile(x, (to, v_plane), (of, steps[0], steps[1]), (top, bottom), (left, right), c_in)
-
-
-@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _products(m, v, u, plane, cuts, column, rows, sizes):
-    """One plane of products, to the address m, for one strip of outputs; cuts: (first row, rows)."""
-    c_in, v_plane, m_plane, _ = sizes
-    _, kind, tail, _, w_offset, width, _ = column
-    size, table = u.itemsize, rows.ctypes.data
-    for cut in range(cuts.shape[0]):
-        row, count = cuts[cut]
-        if count:
-            tile(
-                u,
-                variant(kind, TABLE, count),
-                (v + size * plane * v_plane, table + 8 * row, table, 1),
-                (u.ctypes.data + size * (w_offset + plane * c_in * width), table, width),
-                (1, c_in),
-                (m + size * plane * m_plane, table + 8 * (rows.shape[1] + row), tail),
-                (m, m, table, STORE),
-            )
-
-
-@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def _outputs(y, gate, bias, m, first, many, tiles, column, rows, steps, sizes, op):
-    """The transforms of the products at the address m into `many` tiles of y from the `first` one."""
-    _, _, m_plane, lanes = sizes
-    channel, kind, tail, _, _, _, _ = column
-    size, channels = y.itemsize, tail + (lanes if kind == WIDE else 0)
-    for i in range(many):
-        n, t = (first + i) // tiles.shape[0], (first + i) % tiles.shape[0]
-        _, _, _, _, _, at_y, at_gate, high, wide = tiles[t]
-        y_here = y.ctypes.data + size * (n * y.shape[1] + at_y + channel)
-        gate_here = gate.ctypes.data + size * (n * gate.shape[1] + at_gate + channel)
-        output_tile(
-            y,
-            (m + size * rows[1, i], m_plane),
-            (y_here, steps[2], steps[3]),
-            (gate_here, steps[4], steps[5]),
-            (high, wide, channels),
-            (bias.ctypes.data + size * channel, op),
-        )
-
-
 @kernel
 def convolve_blocks(
-    first_block, last_block, thread, y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op
+    first_block, last_block, thread, y, x, u, bias, gate, scratch, tiles, cuts, columns, rows, steps, sizes, op, joined
 ):
     """y = op(convolution of x by the weights whose transform is u): a task does everything for a block of tiles.
 
@@ -105,7 +68,8 @@ def convolve_blocks(
     in gate, its rows, its columns). cuts (2, C, 2): the (first row, rows) of a block, and of the last one. columns: as
     `strips.columns` says. rows (2, R): offsets of the rows of transformed inputs and of products, a row a tile of the
     block. steps: between rows and columns of pixels in x, in y, in gate. sizes: (channels, elements of a plane of
-    inputs, of a plane of products, lanes). scratch: memory for each thread.
+    inputs, of a plane of products, lanes). scratch: memory for each thread. `joined`: one call has
+    all planes.
     """
     size, total, per_block = y.itemsize, y.shape[0] * tiles.shape[0], rows.shape[1]
     for block in range(first_block, last_block):
@@ -113,18 +77,23 @@ def convolve_blocks(
         m = v + size * PLANES * sizes[1]
         first = block * per_block
         many = min(per_block, total - first)
-        _inputs(v, x, first, many, tiles, rows, steps, sizes)
+        cut = cuts[1 if many < per_block else 0]
+        transform_inputs(v, x, 0, first, many, tiles, rows, steps, sizes)
         for column in range(columns.shape[0]):
-            for plane in range(PLANES):
-                _products(m, v, u, plane, cuts[1 if many < per_block else 0], columns[column], rows, sizes)
-            _outputs(y, gate, bias, m, first, many, tiles, columns[column], rows, steps, sizes, op)
+            weights = u.ctypes.data + size * columns[column, 4], sizes[0] * columns[column, 5]
+            if joined:
+                multiply_all(m, v, weights, u, cut, columns[column], rows, sizes)
+            else:
+                for plane in range(PLANES):
+                    multiply(m, v, weights, u, plane, cut, columns[column], rows, sizes, STORE)
+            transform_back(y, gate, bias, m, first, many, tiles, columns[column], rows, steps, sizes, op)
 
 
 @kernel
 def plane_inputs(first_tile, last_tile, x, scratch, tiles, rows, steps, sizes):
     """The first of three passes that do the same for all tiles as one block: each transformed weight is read once."""
     for i in range(first_tile, last_tile):
-        _inputs(scratch.ctypes.data + x.itemsize * rows[0, i], x, i, 1, tiles, rows, steps, sizes)
+        transform_inputs(scratch.ctypes.data + x.itemsize * rows[0, i], x, 0, i, 1, tiles, rows, steps, sizes)
 
 
 @kernel
@@ -134,7 +103,8 @@ def plane_products(first_task, last_task, u, scratch, cuts, columns, rows, sizes
     for i in range(first_task, last_task):
         column = columns[i % many]
         m = v + u.itemsize * (PLANES * sizes[1] + column[0])
-        _products(m, v, u, i // many, cuts[0], column, rows, sizes)
+        weights = u.ctypes.data + u.itemsize * column[4], sizes[0] * column[5]
+        multiply(m, v, weights, u, i // many, cuts[0], column, rows, sizes, STORE)
 
 
 @kernel
@@ -144,17 +114,7 @@ def plane_outputs(first_tile, last_tile, y, bias, gate, scratch, tiles, columns,
     for i in range(first_tile, last_tile):
         for c in range(columns.shape[0]):
             of = m + y.itemsize * (rows[1, i] + columns[c, 0])
-            _outputs(y, gate, bias, of, i, 1, tiles, columns[c], rows, steps, sizes, op)
-
-
-def refusal(axes, groups: int) -> str:
-    """Why a convolution cannot go this way; empty if it can."""
-    depth, *plane = axes
-    if (depth.size, depth.kernel) != (1, 1) or any(axis.kernel != TAPS for axis in plane):
-        return "it is for kernels of 3x3 in two dimensions"
-    if any(axis.stride != 1 or axis.dilation != 1 for axis in plane):
-        return "it is for a stride and a dilation of 1"
-    return "it is for one group" if groups != 1 else ""
+            transform_back(y, gate, bias, of, i, 1, tiles, columns[c], rows, steps, sizes, op)
 
 
 def wins(axes, c_in: int, c_out: int, groups: int, images: int, training: bool) -> bool:
@@ -165,47 +125,16 @@ def wins(axes, c_in: int, c_out: int, groups: int, images: int, training: bool) 
     2.2, 2.0; (4 x 512, 28x28) 2.3, 2.0, 1.9; (4 x 512, 14x14) 1.7, 1.1, 1.0; (64 x 64, 8x8) 2.2, 2.0, 1.9.
     Few channels: (64 x 16, 32x32) 1.3, 1.1, 1.1; (64 x 16 to 32, 32x32) 1.5, 1.5, 1.5; (64 x 8, 32x32) 1.1, 0.8, 0.7.
     Tiles half empty: (64 x 64, 6x6), 9/16 full, 1.3, 1.2, 1.2; (64 x 64, 5x5), 25/64 full, 0.9, 0.8, 0.9.
-    Few tiles for the weights: (8 x 512, 7x7) 1.3, 0.8, 0.9, (256, 14x14) 1.5, 0.9, 0.8, where the direct way has 2376
-    and 1188 multiplications more for each weight, against 4752 in (4 x 512, 14x14).
+    Few tiles for the weights, which training transforms in the cache (`winograd_training`): (8 x 512, 7x7) 1.3, 1.8,
+    1.5, where the direct way has 2376 multiplications more for each weight; (4 x 512, 7x7) 1188, 1.5, 1.4; (256, 14x14)
+    1.5, 1.4, 1.4; (128, 14x14) 1.4, 1.4; (2 x 512, 7x7), 594, 1.1, 1.1. By a transform in memory 0.8 to 0.9.
     """
     if refusal(axes, groups) or min(c_in, c_out) < LEAST_CHANNELS:
         return False
-    pixels, tiles = (images * math.prod(-(-axis.out // side) for axis in axes) for side in (1, OUT))
+    pixels, tiles = images * math.prod(axis.out for axis in axes), tile_count(axes, images)
     saved = pixels * TAPS * TAPS - tiles * PLANES
-    return 2 * pixels >= tiles * OUT * OUT and saved > (TRAINING_COST if training else INFERENCE_COST)
-
-
-def _axis_tiles(axis: Axis):
-    """Along one axis, for each tile: its first input, the first and behind the last that exist, output, outputs."""
-    first = np.arange(0, axis.out, OUT)
-    start = first - axis.before
-    return start, np.clip(-start, 0, IN), np.clip(axis.size - start, 0, IN), first, np.minimum(OUT, axis.out - first)
-
-
-def tile_table(axes, x, y, gate):
-    """The table of an image's tiles: see `convolve_blocks`."""
-    (top, *rows, y_top, high), (left, *columns, y_left, wide) = (_axis_tiles(axis) for axis in axes)
-
-    def grid(of_rows, of_columns):
-        return [a.ravel() for a in np.meshgrid(of_rows, of_columns, indexing="ij")]
-
-    corner, (at_h, at_w) = x.place(0, *grid(top, left)), grid(y_top, y_left)
-    ranges = [grid(a, left)[0] for a in rows] + [grid(top, a)[1] for a in columns]
-    places = [layout.place(0, at_h, at_w) for layout in (y, gate)]
-    return np.ascontiguousarray(np.stack([corner, *ranges, *places, *grid(high, wide)], 1))
-
-
-def check_pixels(what: str, buffer: Buffer, channels: int) -> None:
-    """Raise IndexError if so many channels of a pixel can lie outside the buffer."""
-    corners = (buffer.layout.place(0, h, w) for h in (0, buffer.size[1] - 1) for w in (0, buffer.size[2] - 1))
-    check_bounds(what, buffer.array.shape[1], np.array(list(corners)), np.array([0, channels - 1]))
-
-
-def _cuts(count, columns):
-    """The (first row, rows) of `count` rows of tiles in register tiles."""
-    kinds = set(columns[:, 1].tolist())
-    sizes = geometry.split(count, min(MOST_ROWS[kind] for kind in kinds), 2 if WIDE in kinds else 1)
-    return np.stack([np.cumsum((0, *sizes[:-1])), sizes], 1)
+    of_training = CACHE_COST if winograd_training.fits(tiles, c_in, c_out) else TRAINING_COST
+    return 2 * pixels >= tiles * OUT * OUT and saved > (of_training if training else INFERENCE_COST)
 
 
 def _block(c_in, total, itemsize):
@@ -239,12 +168,8 @@ class Winograd:
         per_block = total if in_planes else _block(c_in, total, itemsize)
         # of transformed inputs, of products
         row = -(-c_in // vector) * vector, -(-c_out // strips.STRIP) * strips.STRIP if in_planes else 2 * vector
-        # planes an odd number of vectors apart: the 36 lie in different sets of the cache
-        planes = [(per_block * elements // vector | 1) * vector for elements in row]
-        both = [_cuts(n, columns) for n in (per_block, total % per_block or per_block)]
-        cuts = np.zeros((2, max(map(len, both)), 2), np.int64)
-        for of_block, found in zip(cuts, both, strict=True):
-            of_block[: len(found)] = found
+        planes = [odd(per_block * elements, vector) for elements in row]
+        cuts = cuts_of((per_block, total % per_block or per_block), columns)
         steps = tuple(step for b in (x, y, gate) for step in b.layout.strides[1:])
         rows = np.arange(per_block) * np.array(row)[:, None]
         self.tables = tiles, cuts, columns, rows, steps, (c_in, *planes, vector)
@@ -273,7 +198,8 @@ class Winograd:
         tiles, cuts, columns, rows, steps, sizes = self.tables
         work = self.total * PLANES * self.c_in * self.c_out
         if not self.in_planes:
-            given = y, x, u, bias, gate, scratch, *self.tables, op
+            joined = self.c_in <= JOINED_INPUTS and NARROW not in columns[:, 1]
+            given = y, x, u, bias, gate, scratch, *self.tables, op, joined
             return [convolve_blocks.step(self.blocks, *given, multiply_adds=work)]
         results = y, bias, gate, scratch, tiles, columns, rows, steps, sizes, op
         return [
@@ -285,7 +211,11 @@ class Winograd:
 
 def plan_forward(convolution, y: Buffer, x: Buffer, w, bias, op, arena: Arena, other=None, prepared=None):
     """As `Convolution.plan_forward`."""
-    bound = Winograd(convolution.axes[1:], convolution.c_in, convolution.c_out, y, x, other)
+    axes, c_in, c_out = convolution.axes[1:], convolution.c_in, convolution.c_out
+    if prepared is None and winograd_training.fits(tile_count(axes, len(y.array)), c_in, c_out):
+        buffers = y, x, other or y
+        return winograd_training.plan(axes, c_in, c_out, buffers, w, bias, op, arena, backwards=False)
+    bound = Winograd(axes, c_in, c_out, y, x, other)
     of_weights, of_scratch = bound.memory
     if prepared is None:
         u, scratch = scratch_arrays(arena, of_weights, of_scratch)
@@ -301,6 +231,10 @@ def plan_data_gradient(
     """As `Convolution.plan_data_gradient`: a convolution of dy by the weights turned half a circle and transposed."""
     c_in, c_out = convolution.c_in, convolution.c_out
     axes = [Axis(axis.out, axis.size, TAPS, 1, 1, TAPS - 1 - axis.before) for axis in convolution.axes[1:]]
+    if prepared is None and winograd_training.fits(tile_count(axes, len(dx.array)), c_in, c_out):
+        buffers, flat = (dx, dy, gate or dx), w.reshape(-1)
+        added = flat if bias is None else bias
+        return winograd_training.plan(axes, c_out, c_in, buffers, flat, added, op, arena, backwards=True)
     bound = Winograd(axes, c_out, c_in, dx, dy, gate)
     of_weights, of_scratch = bound.memory
     if prepared is None:
@@ -313,11 +247,3 @@ def plan_data_gradient(
         return making + steps
     prepared += making
     return steps
-
-
-def scratch_arrays(arena: Arena, *sizes: int) -> list[np.ndarray]:
-    """Arrays of `sizes` elements, side by side in the arena's scratch."""
-    line = ALIGNMENT // arena.dtype.itemsize
-    ends = np.cumsum([0, *(-(-size // line) * line for size in sizes)])
-    whole = arena.scratch((int(ends[-1]),))
-    return [whole[first : first + size] for first, size in zip(ends[:-1], sizes, strict=True)]

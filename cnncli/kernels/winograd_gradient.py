@@ -18,7 +18,7 @@ from cnncli.kernels.gradient_transforms import gradient_tile, sums_tile
 from cnncli.kernels.program import kernel
 from cnncli.kernels.tile import ACCUMULATE, SINGLE, STORE, lanes, load, tile, variant
 from cnncli.kernels.transforms import OUT, PLANES, TAPS, input_tile
-from cnncli.kernels.winograd import check_pixels, refusal, scratch_arrays, tile_table
+from cnncli.kernels.winograd_tiles import check_pixels, odd, refusal, scratch_arrays, tile_table
 
 # Inputs and strips of outputs of a task: the sums take 590 KB, of 2 MB beside a core. With half as many outputs the
 # inputs are transformed twice as often, 1.02 to 1.09 of the time; twice as many of either took 1.04 to 1.17.
@@ -132,7 +132,7 @@ class _Cut:
         blocks = -(-c_in // BLOCK)
         self.side = side = min(c_in, _up(-(-c_in // blocks), vector))
         self.rows_of = _up(side, vector), _up(min(c_out, STRIPS * strips.STRIP), vector)
-        self.m_plane = _odd(side * min(c_out, strips.STRIP), vector)
+        self.m_plane = odd(side * min(c_out, strips.STRIP), vector)
         self.rows = np.concatenate([np.arange(side)[None], strips.by_width(np.arange(side), c_out)])
         ins = [(c, min(side, c_in - c)) for c in range(0, c_in, side)]
         outs = self._outputs(c_in, c_out, itemsize)
@@ -168,11 +168,6 @@ def _up(count, step):
     return -(-count // step) * step
 
 
-def _odd(elements, vector):
-    """Elements of a plane: an odd number of vectors, so that the 36 lie in different sets of the cache."""
-    return (-(-elements // vector) | 1) * vector
-
-
 def plan(convolution, dw, x: Buffer, dy: Buffer, arena: Arena):
     """As `Convolution.plan_weight_gradient`."""
     load(dw.itemsize)
@@ -186,7 +181,7 @@ def plan(convolution, dw, x: Buffer, dy: Buffer, arena: Arena):
     chunks = max(1, min(-(-geometry.TASKS // len(cut.blocks)), total // CHUNK))
     per_chunk = -(-total // chunks)
     chunks, spans = -(-total // per_chunk), -(-per_chunk // SPAN)
-    planes = [_odd(-(-per_chunk // spans) * row, cut.vector) for row in cut.rows_of]
+    planes = [odd(-(-per_chunk // spans) * row, cut.vector) for row in cut.rows_of]
     of_thread = PLANES * (sum(planes) + min(STRIPS, len(cut.parts)) * cut.m_plane)
     scratch, partial = scratch_arrays(arena, most_threads() * of_thread, chunks * flat.size * (chunks > 1))
     partial = (partial if chunks > 1 else flat).reshape(chunks, -1)
