@@ -221,7 +221,7 @@ def assert_layouts(of: Schedule):
         if not step.stage.passes and not step.stage.pooled:  # what pools reads its gradient at the winners alone
             assert_wide(of.gradients[step.stage.value].border, step.stage.layer.gradient_border(step.stage.shape))
     assert of.values[of.output].border == NO_BORDER
-    if not of.values[of.output].shape.rank:  # the loss writes the gradient of a map into its border
+    if not of.values[of.output].shape.rank:  # that of a map lies inside a border
         assert of.gradients[of.output].border == NO_BORDER
 
 
