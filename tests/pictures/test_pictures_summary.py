@@ -114,7 +114,7 @@ def test_memory_is_what_training_allocates(name):
     assert found.activation_memory == sum({a.ctypes.data: a.nbytes for a in arrays}.values())
     assert found.parameters == network.parameters.count
     slots = Optimizer(specification.train.optimizer, network.parameters, network.arena).slots
-    assert found.weight_memory == 4 * (2 + len(slots)) * network.parameters.count
+    assert found.weight_memory == 4 * (2 + len(slots)) * sum(p.size for p in network.parameters.declared.values())
 
 
 def test_every_optimizer_has_its_slots():

@@ -34,7 +34,7 @@ for name, _ in spec.models():
     if sum(p.size for n in spec.nodes(specification) for p in n.layer.parameters(n.shape).values()) > 5e7:
         continue  # gigabytes, and no kernel that the others lack
     network, shape = Network(specification), specification.input
-    images = np.zeros((4, 1, *shape.size, shape.channels), np.uint8)
+    images = np.zeros((4, *(1,) * (3 - len(shape.size)), *shape.size, shape.channels), np.uint8)
     split = datasets.Split(images, np.arange(4))
     feeder = Feeder(split, Normalization.of(split, "mean_std"), np.float32, (spec.Shift(pixels=1), spec.Flip()))
     plan = network.plan(4, training=True)
