@@ -71,7 +71,7 @@ def test_oracle(case, dtype):
 
 @every_case
 def test_oracle_in_many_spans_and_chunks(case, monkeypatch):
-    monkeypatch.setattr(winograd_gradient, "SPAN", 2)
+    monkeypatch.setattr(winograd_gradient, "SPAN_ELEMENTS", 128)  # a tile of 64 and 64 channels, four of 16 and 16
     monkeypatch.setattr(winograd_gradient, "CHUNK", 3)
     assert_right(Drawn(case))
 

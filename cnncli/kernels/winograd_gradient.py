@@ -23,7 +23,10 @@ from cnncli.kernels.winograd_tiles import check_pixels, odd, refusal, scratch_ar
 # Inputs and strips of outputs of a task: the sums take 590 KB, of 2 MB beside a core. With half as many outputs the
 # inputs are transformed twice as often, 1.02 to 1.09 of the time; twice as many of either took 1.04 to 1.17.
 BLOCK, STRIPS = 64, 2
-SPAN = 56  # tiles whose transforms are in the cache at once, at most: 1 MB; with 32, 0.97 to 1.16 of the time
+# Channels, of all tiles together, whose transforms are in the cache at once, at most: 1 MB, 56 tiles of 64 inputs and 64
+# outputs. With 32 tiles, 0.97 to 1.16 of the time. Fewer channels have more tiles, so that a call sums more: of 16 to
+# 16, 32x32, 64 images, on Zen 5, 0.69 of the time with 56.
+SPAN_ELEMENTS = 56 * 2 * 64
 CHUNK = 24  # tiles, at least: with 16, 1.2 of the time for (64 x 64, 8x8), elsewhere within the noise
 LEAST_CHANNELS, LEAST_TILES, LEAST_PIXELS = 16, 16, 10  # see `wins`; pixels of a tile's 16
 
@@ -180,7 +183,7 @@ def plan(convolution, dw, x: Buffer, dy: Buffer, arena: Arena):
     cut, total = _Cut(c_in, c_out, dw.itemsize), len(tiles) * len(x.array)
     chunks = max(1, min(-(-geometry.TASKS // len(cut.blocks)), total // CHUNK))
     per_chunk = -(-total // chunks)
-    chunks, spans = -(-total // per_chunk), -(-per_chunk // SPAN)
+    chunks, spans = -(-total // per_chunk), -(-per_chunk // (SPAN_ELEMENTS // sum(cut.rows_of)))
     planes = [odd(-(-per_chunk // spans) * row, cut.vector) for row in cut.rows_of]
     of_thread = PLANES * (sum(planes) + min(STRIPS, len(cut.parts)) * cut.m_plane)
     scratch, partial = scratch_arrays(arena, most_threads() * of_thread, chunks * flat.size * (chunks > 1))
