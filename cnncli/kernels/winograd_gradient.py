@@ -23,7 +23,7 @@ from cnncli.kernels.winograd_tiles import check_pixels, odd, refusal, scratch_ar
 # Inputs and strips of outputs of a task: the sums take 590 KB, of 2 MB beside a core. With half as many outputs the
 # inputs are transformed twice as often, 1.02 to 1.09 of the time; twice as many of either took 1.04 to 1.17.
 BLOCK, STRIPS = 64, 2
-# Channels, of all tiles together, whose transforms are in the cache at once, at most: 1 MB, 56 tiles of 64 inputs and 64
+# Channels, of all tiles, whose transforms are in the cache at once, at most: 1 MB, 56 tiles of 64 inputs and 64
 # outputs. With 32 tiles, 0.97 to 1.16 of the time. Fewer channels have more tiles, so that a call sums more: of 16 to
 # 16, 32x32, 64 images, on Zen 5, 0.69 of the time with 56.
 SPAN_ELEMENTS = 56 * 2 * 64
