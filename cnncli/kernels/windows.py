@@ -34,7 +34,7 @@ def _add_pixels(sums, squares, x, starts, pixels, channels):
         for p in range(pixels):
             begin, total, square = starts[row] + p * channels, 0.0, 0.0
             for c in range(begin, begin + channels):
-                value = float(x[c])
+                value = np.float64(x[c])  # float() of a float32 would square it as such
                 total += value
                 square += value * value
             sums[row * pixels + p] = total
