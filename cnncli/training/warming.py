@@ -27,6 +27,7 @@ NEEDED = {
     "transposed_conv": {"filters": 16, "padding": "same"},
     "local_conv": {"filters": 4, "padding": "same"},
     "tiled_conv": {"filters": 4, "tiles": 2, "padding": "same"},
+    "normalized_conv": {"filters": 4, "padding": "same"},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
     "pad": {"padding": 2},
