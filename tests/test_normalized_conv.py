@@ -1,13 +1,10 @@
 """A convolution over normalised windows: what it does not see, what it finds, what it is to the neocognitron."""
 
-import networks
 import numpy as np
 import pytest
 from bound import Bound
 from cases import Case
 
-from cnncli import spec
-from cnncli.errors import SpecificationError
 from cnncli.layers.initializers import initializer
 
 GENERATOR = np.random.default_rng
@@ -71,16 +68,3 @@ def test_a_large_brightness_takes_no_digits():
     bound.set(bright, {"weight": weight, "bias": np.zeros(3)})
     wanted = outputs(bright.astype(float), weight)
     assert abs(bound.forward() - wanted).max() < 0.01  # of float32's sums of 1000s: 18 * 1000 * 6e-8 and more
-
-
-@pytest.mark.parametrize(("options", "message"), [
-    ("filters: 4, eps: 0", "layers[0].normalized_conv.eps"),
-    ("filters: 4, groups: 2", 'unknown key "groups"'),
-    ("filters: 4, kernel: 9", "its window of 9 is larger"),
-    ("filters: 4, init: {winner_take_all: {threshold: 1}}", "threshold"),
-    ("filters: 3, init: {kmeans: {split: true}}", "3 filters are an odd number"),
-])  # fmt: skip
-def test_mistakes(options, message):
-    with pytest.raises(SpecificationError) as error:
-        spec.nodes(networks.specification(2, [6, 6], f"normalized_conv: {{{options}}}|flatten|dense: 3"))
-    assert message in str(error.value)

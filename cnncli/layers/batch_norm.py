@@ -70,7 +70,7 @@ class BatchNorm(Layer):
         ]
         if b.dy is None:  # nothing is learned here, nor before it
             return forward, []
-        dweight, dbias = (b.gradients[n] if self.affine else b.arena.scratch((channels,)) for n in LEARNED)
+        dweight, dbias = (b.gradients[n] if self.affine else np.empty(channels, real) for n in LEARNED)
         dy = b.dy.array
         terms, back_rows = np.zeros_like(period), np.stack([b.dy.row_starts, starts])
         sums = [

@@ -85,7 +85,7 @@ class KMeans(FromPatches):
 
     def check(self, shape):
         if self.split and shape[0] % 2:
-            raise ValueError(f"its init kmeans is split in halves: {shape[0]} filters are an odd number")
+            raise ValueError(f"its init kmeans is split in halves: its {shape[0]} filters are an odd number")
 
     def learn(self, patches, filters, generator):
         mean, vectors, variances = principal(patches)
@@ -112,15 +112,16 @@ class KMeans(FromPatches):
 
 @register("winner_take_all")
 class WinnerTakeAll(FromPatches):
-    """The S-cells of a neocognitron, by competition (Fukushima 1980, section 3; Fukushima 2003, section 4).
+    """The S-cells of a neocognitron, by competition (Fukushima 1980; with two thresholds, Fukushima 2003).
 
     The patches are shown one after another, as vectors of length 1. The filter that resembles a patch most, by more
     than `learning_threshold`, wins: the patch is added to its reference vector. Where no filter does, the next unused
-    one takes the patch as its reference vector, as long as there is one; what is left unused is silent. Threshold and
-    resemblance, the cosine, are from 0 to 1.
+    one takes the patch as its reference vector, as long as there is one; what is left unused is silent. Resemblance is
+    the cosine, for inputs that are not negative from 0 to 1; a patch of zeros teaches nothing. Where the paper's cells
+    compete in areas of a map, here each patch is an area of its own, and all of a window counts alike.
 
-    For a `normalized_conv` with `center: false` and a relu, whose output is then (resemblance - threshold) / (1 -
-    threshold) or 0: Fukushima 2003, equation 12, for strong inhibition.
+    For a `normalized_conv` with `center: false` and a relu behind it, which then give (resemblance - threshold) / (1 -
+    threshold) or 0: the response of Fukushima's S-cells where the inhibition is strong.
     """
 
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5
