@@ -44,7 +44,7 @@ NEEDED = {
 }
 VARIANTS = {"avg_pool": {"size": 2, "trainable": True}, "dropout": {"spatial": True}}  # with kernels of their own
 # models whose first convolution is compiled for its channels and its kernel
-OWN_TILES = "lenet", "lenet5-1998", "mnist-fast"
+OWN_TILES = "lenet", "lenet5-1998", "mnist-fast", "neocognitron"
 ENDS = "flatten", "global_avg_pool", "global_max_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
 IMAGE = IMAGES, 1, SIZE, SIZE, 1
