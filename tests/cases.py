@@ -10,6 +10,7 @@ from typing import Any
 import cases_channels
 import cases_images
 import naive
+import naive_windows
 import numpy as np
 
 from cnncli.layers import LAYERS, Layer, Shape
@@ -271,6 +272,23 @@ LOCAL = [
 ]
 TILES = [1, 2, 3, 2, [2, 3], [1, 2], 2, [1, 4], 3, 2, [5, 1], 2, [3, 2], 3, [1, 2, 2], [2, 9, 1]]
 
+# channels, axes, options, images
+NORMALIZED = [
+    (1, (1, 1), {"filters": 1, "kernel": 1}, 2),
+    (3, (7, 6), {"filters": 5, "center": False}, 3),
+    (3, (12, 12), {"filters": 40, "kernel": 6, "eps": 0.01}, 2),
+    (1, (9, 9), {"filters": 8, "kernel": 5, "padding": "same", "center": False}, 2),
+    (16, (6, 7), {"filters": 33, "padding": "same", "eps": 0.5}, 2),
+    (33, (4, 5), {"filters": 17, "bias": False, "padding": "full"}, 2),
+    (20, (8, 8), {"filters": 64, "padding": "same", "center": False}, 2),
+    (4, (9, 8), {"filters": 6, "stride": 2, "padding": 1}, 40),
+    (5, (8, 9), {"filters": 4, "kernel": [2, 3], "stride": [3, 1], "dilation": [1, 2]}, 3),
+    (2, (5, 6), {"filters": 3, "padding": [[0, 2], [3, 1]], "center": False}, 2),
+    (6, (11,), {"filters": 9, "kernel": 4, "stride": 2, "padding": "same"}, 2),
+    (2, (4, 3, 5), {"filters": 7, "kernel": 2, "stride": [2, 1, 2], "padding": [1, 0, [1, 0]]}, 2),
+    (3, (3, 4, 4), {"filters": 4, "kernel": [2, 3, 2], "center": False, "bias": False}, 1),
+]
+
 MAPS = [(6, (5, 7)), (1, ()), (16, (3, 3)), (5, (8,)), (3, (2, 3, 2)), (10, ())]
 
 PLAIN_ACTIVATIONS = ("relu", "relu6", "gelu", "sigmoid", "tanh", "scaled_tanh", "softplus")
@@ -298,6 +316,7 @@ CASES = [
     Case("tiled_conv", 8, (7, 9), {"filters": 40, "tiles": 2, "padding": 1}, 40),
     Case("tiled_conv", 5, (16, 16), {"filters": 6, "tiles": 4, "bias": "tied"}, 17),
     Case("tiled_conv", 40, (20, 20), {"filters": 64, "tiles": 3}, 3),
+    *(Case("normalized_conv", *where, options, images) for *where, options, images in NORMALIZED),
     *(Case("transposed_conv", channels, axes, options) for channels, axes, options in TRANSPOSED),
     Case("transposed_conv", 8, (2, 3), {"filters": 16, "stride": 2}, 40),
     Case("transposed_conv", 24, (10, 9), {"filters": 6, "kernel": 5, "stride": 2, "padding": "same"}, 1),
@@ -324,6 +343,7 @@ CASES = [
     *(Case("batch_norm", *where, {}, 3) for where in MAPS),
     *(Case("batch_norm", channels, axes, {}, images) for channels, axes, images in NORM),
     Case("batch_norm", 5, (3, 4), {"eps": 0.5, "momentum": 1.0}, 4),
+    *(Case("batch_norm", *where, {"affine": False}, 3) for where in [*MAPS, (33, (2, 40))]),
     *(Case("dropout", *where, {}, 3) for where in MAPS),
     *(Case("dropout", 6, (4, 4), {"rate": rate}, 3) for rate in (0.1, 0.75, 0.0)),
     *(Case(*row) for row in (*cases_channels.ROWS, *cases_images.ROWS)),
@@ -387,6 +407,18 @@ def define_tiled_conv(case, x, parameters):
         return dx, {"weight": dw, "bias": db.sum(tuple(range(1, db.ndim))) if tied else db}
 
     return naive.tiled_convolution(x, w, bias, stride, padding, dilation), backward
+
+
+def define_normalized_conv(case, x, parameters):
+    _, stride, dilation, padding = window_options(case, "kernel")
+    how = case.options.get("center", True), case.options.get("eps", 1e-5), stride, padding, dilation
+    w = parameters["weight"]
+
+    def backward(dy):
+        dx, dw, db = naive_windows.normalized_convolution_gradients(dy, x, w, *how)
+        return dx, {"weight": dw, "bias": db}
+
+    return naive_windows.normalized_convolution(x, w, parameters.get("bias"), *how), backward
 
 
 def transposed_options(case):
@@ -471,7 +503,8 @@ def define_activation(case, x, parameters):
 
 
 def define_batch_norm(case, x, parameters):
-    weight, bias, eps = parameters["weight"], parameters["bias"], case.options.get("eps", 1e-5)
+    weight, bias = parameters.get("weight", np.ones(case.channels)), parameters.get("bias", np.zeros(case.channels))
+    eps = case.options.get("eps", 1e-5)
 
     def backward(dy):
         dx, dweight, dbias = naive.normalize_gradients(dy, x, weight, eps)
@@ -493,6 +526,7 @@ DEFINITIONS = {
     "local_conv": define_tiled_conv,
     "tiled_conv": define_tiled_conv,
     "transposed_conv": define_transposed_conv,
+    "normalized_conv": define_normalized_conv,
     "dense": define_dense,
     "max_pool": define_max_pool,
     "avg_pool": define_avg_pool,
@@ -527,6 +561,8 @@ def is_exact(case) -> bool:
             {math.prod(size)} if case.options.get("count_padding") else set(np.rint(share.ravel() * math.prod(size)))
         )
         return all(map(power_of_two, counts))
+    if case.kind == "normalized_conv":
+        return False
     if case.kind in ("dense", "max_pool", "flatten", "relu", "relu6") or case.kind.endswith("conv"):
         return True
     return cases_channels.is_exact(case) or cases_images.is_exact(case)

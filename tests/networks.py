@@ -310,6 +310,12 @@ NETWORKS = {
         "flatten|dense: 4|relu|residual: {main: [dense: 4]}",
     ),
     "residual_of_flat": (2, [3, 3], f"{CONV}|flatten|residual: {{main: [batch_norm, relu]}}|dense: 3"),
+    "normalized_windows": (
+        2,
+        [6, 5],
+        "normalized_conv: {filters: 4, eps: 0.1}|relu|normalized_conv: {filters: 5, padding: same, center: false}|"
+        f"relu|{CONV}|tanh|normalized_conv: {{filters: 3, kernel: 2, bias: false, eps: 0.1}}|flatten|dense: 3",
+    ),
     "residual_last": (2, [2, 2], f"conv: {{filters: 3, kernel: 2}}|residual: {{main: [{CONV3}]}}|relu|flatten"),
     "residual_then_dropout": (
         2,

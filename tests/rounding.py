@@ -2,7 +2,9 @@
 
 import naive
 import naive_channels
+import naive_windows
 import numpy as np
+from cases import window_options
 
 
 def tolerances(case, x, parameters, dy, dtype):
@@ -12,6 +14,8 @@ def tolerances(case, x, parameters, dy, dtype):
         return _of_batch_norm(case, x, parameters, dy, eps)
     if case.kind == "group_norm":
         return _of_group_norm(case, x, parameters, dy, eps)
+    if case.kind == "normalized_conv":
+        return _of_normalized_conv(case, x, parameters, dy, eps)
     return {}
 
 
@@ -32,7 +36,8 @@ def _of_batch_norm(case, x, parameters, dy, eps):
     deviation = np.sqrt(variance + case.options.get("eps", 1e-5))
     far = abs(x - naive.by_channel(mean, x)).max(axes) / deviation
     error = _of_normalized(x.size / len(mean), mean, deviation, far, eps)
-    weight, bias, total = abs(parameters["weight"]), abs(parameters["bias"]), abs(dy).sum(axes)
+    weight, bias = (abs(parameters.get(name, one)) for name, one in (("weight", 1.0 + 0 * mean), ("bias", 0 * mean)))
+    total = abs(dy).sum(axes)
     of_x = 4 * error * (1 + far) ** 2 * weight / deviation * abs(dy).max(axes)
     return {
         "y": naive.by_channel(error * (weight + bias), x),
@@ -67,3 +72,24 @@ def _of_group_norm(case, x, parameters, dy, eps):
         "weight": (by_channel(2 * error * (1 + far)) * total).sum(axes),
         "bias": (by_channel(error) * total).sum(axes),
     }
+
+
+def _of_normalized_conv(case, x, parameters, dy, eps):
+    """Sums of n terms are off by at most n eps times the sum of their absolute values, and so are sums of those.
+
+    `far` bounds the normalised elements before anything cancels; a filter less its mean is at most `weight`.
+    """
+    w, (_, stride, dilation, padding) = parameters["weight"], window_options(case, "kernel")
+    where = w.shape[2:], stride, padding, dilation
+    found, by_pixel = naive_windows.windows(x, *where), np.moveaxis(abs(dy).reshape(*dy.shape[:2], -1), 1, 2)
+    mean, deviation = naive_windows.moments(found, case.options.get("center", True), case.options.get("eps", 1e-5))
+    far, flat = (abs(found) + abs(mean)) / deviation, abs(w).reshape(len(w), -1)
+    weight, bias = flat + flat.mean(1, keepdims=True), abs(parameters.get("bias", np.zeros(len(w))))
+    terms = flat.shape[1] + len(w) + 16
+    y = eps * (terms * far @ weight.T + bias)
+    given, of_bias = by_pixel @ weight, by_pixel @ bias
+    around = given + given.mean(2, keepdims=True) + far * ((given * far).mean(2) + of_bias / flat.shape[1])[..., None]
+    dx = naive_windows.scatter(2 * eps * terms * around / deviation, x.shape, *where)
+    dw = 2 * eps * (terms + by_pixel[..., 0].size) * np.einsum("npo,npi->oi", by_pixel, far)
+    centred = dw + dw.mean(1, keepdims=True)
+    return {"y": np.moveaxis(y, 2, 1).reshape(dy.shape), "x": dx, "weight": centred.reshape(w.shape)}

@@ -9,6 +9,7 @@ from cases import Case
 from rounding import tolerances
 
 from cnncli.layers import LAYERS
+from cnncli.network import Network
 
 
 def bound(channels, axes, images, dtype=np.float32, **options):
@@ -128,3 +129,32 @@ def test_its_averages_are_not_learned():
     assert not parameters.declared.keys() & parameters.counted.keys()
     assert parameters.count == sum(p.size for p in parameters.declared.values())
     assert not np.shares_memory(parameters.values, parameters.state)
+
+
+NETWORKS = {
+    "frozen": "conv: {filters: 3, freeze: true}|batch_norm: {affine: false}|relu|flatten|dense: 4",
+    "learned": "conv: 3|batch_norm: {affine: false}|relu|flatten|dense: 4",
+}
+
+
+@pytest.mark.parametrize("below", NETWORKS)
+def test_without_a_scale_and_a_shift(below):
+    """What it gives is normalised by the batch, also where nothing learns below it; inference uses what it counted."""
+    network = Network(networks.specification(2, [6, 6], NETWORKS[below]), np.float64)
+    assert not {"1_batch_norm.weight", "1_batch_norm.bias"} & set(network.parameters.save())
+    plan = networks.filled(network.plan(5, True))
+    x = np.moveaxis(plan.x.interior[:, 0], -1, 1).copy()
+    plan.forward()
+    plan.backward()
+    outputs, values = [plan.output.copy()], network.parameters.save()
+    of_inference = networks.filled(network.plan(5, False))
+    of_inference.infer()
+    outputs.append(of_inference.output)
+    sums = naive.convolution(x, values["0_conv.weight"], values["0_conv.bias"], (1, 1), [(0, 0)] * 2, (1, 1))
+    mean, variance = naive.batch_statistics(sums)
+    counted = naive.running_averages(sums, np.zeros(3), np.ones(3), 0.1)
+    for name, wanted in zip(("mean", "var"), counted, strict=True):
+        np.testing.assert_allclose(values[f"1_batch_norm.running_{name}"], wanted)
+    for output, moments in zip(outputs, ((mean, variance), counted), strict=True):
+        features = np.maximum(naive.normalize(sums, *moments, np.ones(3), np.zeros(3), 1e-5), 0).reshape(5, -1)
+        np.testing.assert_allclose(output, features @ values["4_dense.weight"].T + values["4_dense.bias"])

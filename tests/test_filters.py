@@ -152,3 +152,12 @@ def test_frozen_weights_stay_and_the_others_move_as_before(which):
 def test_behind_frozen_layers_alone_nothing_runs_backward():
     network = Network(networks.specification(1, [6, 6], "conv: {filters: 3, freeze: true}|relu|flatten|dense: 4"))
     assert {part.path for part in network.plan(2, True).backward_parts} == {"3_dense"}
+
+
+@pytest.mark.parametrize("name", ["kmeans-features", "gabor-features", "random-features", "neocognitron"])
+def test_below_the_classifier_of_given_features_nothing_runs_backward(name):
+    network = Network(spec.read(name))
+    last = network.nodes[-1]
+    assert last.layer.kind == "dense"
+    assert {part.path for part in network.plan(2, True).backward_parts} == {last.path}
+    assert set(network.parameters.declared) == {f"{last.path}.weight", f"{last.path}.bias"}

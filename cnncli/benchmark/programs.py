@@ -11,7 +11,7 @@ from cnncli.layers.merge import Branches, Joint, Residual
 from cnncli.layers.transposed_conv import TransposedConv
 
 HELD = {*Branches.model_fields, *Residual.model_fields}  # what stands in `inputs`, not in a peer's layer
-NOT_ELSEWHERE = "local_conv", "tiled_conv"
+NOT_ELSEWHERE = "local_conv", "tiled_conv", "normalized_conv"
 
 
 def program(specification: "spec.Specification") -> dict:
@@ -52,6 +52,8 @@ def refusal(layer: Layer) -> str | None:
         return "no such layer"
     if getattr(layer, "connections", None) is not None:
         return "no connections"
+    if not getattr(layer, "affine", True):
+        return "only a batch_norm with a scale and a shift"
     return "no untied bias" if getattr(layer, "bias", None) == "untied" else None
 
 

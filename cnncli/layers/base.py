@@ -271,6 +271,10 @@ class Learner(Layer):
     def declared(self, shape):
         return {name: replace(parameter, learned=not self.freeze) for name, parameter in self.parameters(shape).items()}
 
+    def normalize(self, patches: np.ndarray) -> np.ndarray:
+        """What its weights are multiplied by, of patches (P, elements) of its input."""
+        return patches
+
 
 LAYERS: dict[str, type[Layer]] = {}
 

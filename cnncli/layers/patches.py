@@ -74,21 +74,28 @@ class KMeans(FromPatches):
     K-means", algorithm 1).
 
     A filter's output is how much of the whitened patch points along its centroid, less `threshold`: with a relu behind
-    it, the soft threshold of Coates and Ng 2011. Whitening divides by the root of variance plus `eps`.
+    it, the soft threshold of Coates and Ng 2011. Whitening divides by the root of variance plus `eps`. With `split`
+    the second half of the filters are the first's opposites, for what points against a centroid.
     """
 
     iterations: Annotated[int, Field(ge=1, le=10_000)] = 10
     eps: Annotated[float, Field(gt=0)] = 0.1
     threshold: Annotated[float, Field(ge=0)] = 0.25
+    split: bool = False
+
+    def check(self, shape):
+        if self.split and shape[0] % 2:
+            raise ValueError(f"its init kmeans is split in halves: its {shape[0]} filters are an odd number")
 
     def learn(self, patches, filters, generator):
         mean, vectors, variances = principal(patches)
         whitening = (vectors / np.sqrt(variances + self.eps)[:, None]).T @ vectors
         white = (patches - mean) @ whitening
-        centroids = unit(generator.normal(size=(filters, patches.shape[1])))
+        centroids = unit(generator.normal(size=(filters // (1 + self.split), patches.shape[1])))
         for _ in range(self.iterations):
             centroids = unit(centroids + self._sums(white, centroids))
         weights = centroids @ whitening
+        weights = np.concatenate([weights, -weights]) if self.split else weights
         return weights, -weights @ mean - self.threshold
 
     @staticmethod
@@ -101,6 +108,41 @@ class KMeans(FromPatches):
             best = abs(along).argmax(1)
             np.add.at(sums, best, some * np.take_along_axis(along, best[:, None], 1))
         return sums
+
+
+@register("winner_take_all")
+class WinnerTakeAll(FromPatches):
+    """The S-cells of a neocognitron, by competition (Fukushima 1980; with two thresholds, Fukushima 2003).
+
+    The patches are shown one after another, as vectors of length 1. The filter that resembles a patch most, by more
+    than `learning_threshold`, wins: the patch is added to its reference vector. Where no filter does, the next unused
+    one takes the patch as its reference vector, as long as there is one; what is left unused is silent. Resemblance is
+    the cosine, for inputs that are not negative from 0 to 1; a patch of zeros teaches nothing. Where the paper's cells
+    compete in areas of a map, here each patch is an area of its own, and all of a window counts alike.
+
+    For a `normalized_conv` with `center: false` and a relu behind it, which then give (resemblance - threshold) / (1 -
+    threshold) or 0: the response of Fukushima's S-cells where the inhibition is strong.
+    """
+
+    threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    learning_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.7
+
+    def learn(self, patches, filters, generator):
+        sums, used = np.zeros((filters, patches.shape[1])), 0
+        shown = unit(patches)
+        references = np.zeros_like(sums)
+        for patch in shown[patches.any(1)]:
+            along = np.einsum("ij,j->i", references[:used], patch)  # not BLAS: its bits depend on its threads
+            winner = int(along.argmax()) if used else 0
+            if not used or along[winner] <= self.learning_threshold:
+                if used == filters:
+                    continue
+                winner, used = used, used + 1
+            sums[winner] += patch
+            references[winner] = sums[winner] / np.linalg.norm(sums[winner])
+        root_mean_square = patches.shape[1] ** 0.5  # of a vector of length 1, inverted
+        biases = np.full(filters, -self.threshold)
+        return references / root_mean_square / (1 - self.threshold), biases / (1 - self.threshold)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

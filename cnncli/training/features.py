@@ -29,7 +29,8 @@ def learn_features(network: Network, feeder, seed: int, told=lambda path, kind: 
         filters, inputs = declared["weight"].file_shape[:2]
         if inputs != node.shape.channels:
             raise SpecificationError(f"layer {node.path}: its init {init.kind} is for layers of one group")
-        weights, biases = init.learn(take_patches(network, feeder, node, init.patches, generator), filters, generator)
+        patches = node.layer.normalize(take_patches(network, feeder, node, init.patches, generator))
+        weights, biases = init.learn(patches, filters, generator)
         for name, values in (("weight", weights), ("bias", biases)):
             if name in declared:
                 of_file = values.reshape(declared[name].file_shape)

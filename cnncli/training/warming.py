@@ -27,6 +27,7 @@ NEEDED = {
     "transposed_conv": {"filters": 16, "padding": "same"},
     "local_conv": {"filters": 4, "padding": "same"},
     "tiled_conv": {"filters": 4, "tiles": 2, "padding": "same"},
+    "normalized_conv": {"filters": 4, "padding": "same"},
     "max_pool": {"size": 2},
     "avg_pool": {"size": 2},
     "pad": {"padding": 2},
@@ -43,7 +44,7 @@ NEEDED = {
 }
 VARIANTS = {"avg_pool": {"size": 2, "trainable": True}, "dropout": {"spatial": True}}  # with kernels of their own
 # models whose first convolution is compiled for its channels and its kernel
-OWN_TILES = "lenet", "lenet5-1998", "mnist-fast"
+OWN_TILES = "lenet", "lenet5-1998", "mnist-fast", "neocognitron"
 ENDS = "flatten", "global_avg_pool", "global_max_pool"  # what makes an image flat
 IMAGES, SIZE = 8, 16
 IMAGE = IMAGES, 1, SIZE, SIZE, 1

@@ -48,6 +48,8 @@ def test_program():
     ("layer", "reason"),
     [
         ("local_conv: 2", "no such layer"),
+        ("normalized_conv: 2", "no such layer"),
+        ("batch_norm: {affine: false}", "only a batch_norm with a scale and a shift"),
         ("tiled_conv: {filters: 2, tiles: 2}", "no such layer"),
         ("conv: {filters: 1, connections: [[0, 2]]}", "no connections"),
         ("residual: {main: [conv: {filters: 3, bias: untied, padding: 1}]}", "no untied bias"),

@@ -1,5 +1,9 @@
 """Weights from patches: the patches are what the layer reads, and each way to learn does what its name says."""
 
+import math
+import operator
+import zlib
+
 import networks
 import numpy as np
 import pytest
@@ -103,9 +107,92 @@ def test_kmeans_finds_directions():
     np.testing.assert_allclose(biases, -weights @ some.mean(0) - 0.5)
 
 
-@pytest.mark.parametrize("kind", ["pca", "whitening", "kmeans"])
-def test_bits_do_not_depend_on_the_number_of_threads(kind):
-    layers = f"conv: {{filters: 6, init: {kind}}}|relu|conv: {{filters: 5, kernel: 2, init: {kind}}}|flatten|dense: 3"
+def test_kmeans_of_both_signs():
+    """The halves of the filters are opposites, each less the threshold: the centroids are those of half as many."""
+    some, options = GENERATOR(6).normal(size=(500, 5)) + 2, {"threshold": 0.5}
+    weights, biases = initializer({"kmeans": {**options, "split": True}}).learn(some, 6, GENERATOR(1))
+    half, of_half = initializer({"kmeans": options}).learn(some, 3, GENERATOR(1))
+    np.testing.assert_array_equal(weights, np.concatenate([half, -half]))
+    np.testing.assert_array_equal(biases[:3], of_half)
+    np.testing.assert_allclose((biases + 0.5)[3:], -(biases + 0.5)[:3])
+
+
+def compete(patches, filters, threshold):
+    """Fukushima's rule, patch by patch and cell by cell: the reference vector of each S-cell that was used."""
+    cells = []
+    for patch in patches:
+        if not any(patch):
+            continue
+        patch = [value / math.sqrt(sum(v * v for v in patch)) for value in patch]
+        likeness = [sum(map(operator.mul, cell, patch)) / math.hypot(*cell) for cell in cells]
+        if likeness and max(likeness) > threshold:
+            winner = cells[likeness.index(max(likeness))]
+            winner[:] = map(operator.add, winner, patch)
+        elif len(cells) < filters:
+            cells.append(patch)
+    return [[value / math.hypot(*cell) for value in cell] for cell in cells]
+
+
+@pytest.mark.parametrize("filters", [3, 60])
+def test_the_winner_takes_all(filters):
+    """References of length 1, scaled for windows of root mean square 1; cells that nobody needs are silent."""
+    shown = abs(GENERATOR(7).normal(size=(400, 6))) * GENERATOR(8).integers(0, 2, (400, 6))
+    wanted = np.array(compete(shown.tolist(), filters, 0.8))
+    options = {"threshold": 0.6, "learning_threshold": 0.8}
+    weights, biases = initializer({"winner_take_all": options}).learn(shown, filters, GENERATOR(0))
+    used = len(wanted)
+    assert used == 3 if filters == 3 else 3 < used < filters
+    np.testing.assert_allclose(weights[:used] * 0.4 * math.sqrt(6), wanted, atol=1e-12)
+    assert not weights[used:].any()
+    np.testing.assert_allclose(biases, -0.6 / 0.4)
+
+
+def test_a_worked_competition():
+    """The second patch resembles the first by 0.8, the third none; the fourth comes too late for a cell of its own."""
+    shown = np.array([[2.0, 0, 0], [4, 3, 0], [0, 0, 0], [0, 0, 5], [0, 1, 0]])
+    options = {"threshold": 0.5, "learning_threshold": 0.7}
+    weights, _ = initializer({"winner_take_all": options}).learn(shown, 2, GENERATOR(0))
+    first = np.array([1.8, 0.6, 0]) / math.sqrt(1.8**2 + 0.6**2)
+    np.testing.assert_allclose(weights * math.sqrt(3) * 0.5, [first, [0, 0, 1]], atol=1e-12)
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_of_normalised_windows_patches_are_normalised(center):
+    """What is learned from is what the weights are multiplied by."""
+    options = f"filters: 4, kernel: [3, 2], center: {str(center).lower()}, eps: 0.1"
+    network = network_of(f"normalized_conv: {{{options}, init: pca}}|flatten|dense: 3")
+    node, feeder = network.nodes[0], feeder_of((7, 6), 2)
+    patches = node.layer.normalize(take_patches(network, feeder, node, 300, GENERATOR(1)))
+    found = patches @ network.parameters.save()["0_normalized_conv.weight"].reshape(4, -1).T
+    plan, values = network.before(network.nodes[1], 50)
+    feeder.fill(plan, np.arange(50), 0)
+    plan.infer()
+    assert abs(found[:, None] - values.interior.reshape(-1, 4)[None]).max(2).min(1).max() < 1e-12
+    learn_features(network, feeder, 4)
+    learned, _ = initializer("pca").learn(node.layer.normalize(all_patches(network, feeder, 4)), 4, GENERATOR(0))
+    np.testing.assert_allclose(network.parameters.save()["0_normalized_conv.weight"].reshape(4, -1), learned)
+
+
+def all_patches(network, feeder, seed):
+    node = network.nodes[0]
+    generator = np.random.default_rng([seed, zlib.crc32(node.path.encode())])
+    return take_patches(network, feeder, node, node.layer.init.patches, generator)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        ("conv", "pca"),
+        ("conv", "whitening"),
+        ("conv", "kmeans"),
+        ("normalized_conv", "kmeans"),
+        ("normalized_conv", "winner_take_all"),
+    ],
+)
+def test_bits_do_not_depend_on_the_number_of_threads(layer, kind):
+    layers = (
+        f"{layer}: {{filters: 6, init: {kind}}}|relu|{layer}: {{filters: 5, kernel: 2, init: {kind}}}|flatten|dense: 3"
+    )
     found = set()
     for threads in range(1, kernels.most_threads() + 1):
         kernels.set_threads(threads)
@@ -113,10 +200,11 @@ def test_bits_do_not_depend_on_the_number_of_threads(kind):
         before = network.parameters.save()
         learn_features(network, feeder_of((7, 6), 2), 4, lambda *what, heard=heard: heard.append(what))
         found.add(network.parameters.values.tobytes())
-        assert heard == [("0_conv", kind), ("2_conv", kind)]
+        paths = [f"{position}_{layer}" for position in (0, 2)]
+        assert heard == [(path, kind) for path in paths]
         after = network.parameters.save()
         moved = {name for name in after if not np.array_equal(after[name], before[name])}
-        assert moved == {"0_conv.weight", "0_conv.bias", "2_conv.weight", "2_conv.bias"}
+        assert moved == {f"{path}.{name}" for path in paths for name in ("weight", "bias")}
     kernels.set_threads(kernels.most_threads())
     assert len(found) == 1
 
