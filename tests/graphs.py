@@ -137,9 +137,9 @@ GRAPHS = {
         "dense: 3",
     ),
     # unpooled
-    "unpooled": (
-        2,
-        [6, 4],
+    "unpooled": (  # so wide that the convolution would pool itself
+        1,
+        [4, 18],
         f"{CONV}|relu|max_pool: {{size: 2, name: p}}|{CONV}|relu|unpool: p|relu|{CONV3}|{END}",
     ),
     "unpooled_at_once": (2, [5, 4], f"{CONV}|max_pool: {{size: 3, stride: 2, padding: 1, name: p}}|unpool: p|{END}"),
@@ -162,7 +162,11 @@ GRAPHS = {
         f"{CONV}|relu: {{name: a}}|max_pool: {{size: 2, name: p}}|relu|"
         f"{branches('unpool: p', 'batch_norm, unpool: p', merge='add')}|merge: {{with: a, by: add}}|relu|{END}",
     ),
-    "unpooled_of_flat_views": (2, [4, 2], f"{CONV}|dropout: 0|max_pool: {{size: 2, name: p}}|dropout: 0|unpool: p|{END}"),
+    "unpooled_of_flat_views": (
+        2,
+        [4, 2],
+        f"{CONV}|dropout: 0|max_pool: {{size: 2, name: p}}|dropout: 0|unpool: p|{END}",
+    ),
     "unpooled_in_steps": (
         2,
         [4, 4],

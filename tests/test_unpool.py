@@ -123,8 +123,8 @@ AUTOENCODER = (
 )
 
 
-def autoencoder(loss="{mean_squared_error: input}"):
-    return networks.specification(1, [8, 6], AUTOENCODER, loss=loss, data="{normalize: none}")
+def autoencoder():
+    return networks.specification(1, [8, 6], AUTOENCODER, loss="{mean_squared_error: input}", data="{normalize: none}")
 
 
 def test_reads_what_its_pooling_reads():
@@ -136,12 +136,13 @@ def test_reads_what_its_pooling_reads():
 
 def test_a_convolution_keeps_what_its_pooling_reads():
     """Alone it would pool by itself, and what the unpooling needs would be nowhere."""
-    alone = networks.specification(1, [8, 6], AUTOENCODER.replace("unpool: p", "upsample"), loss="softmax_cross_entropy")
-    first, *_ = stages(nodes(alone), True)
-    assert first.pooled
-    first, *_ = stages(nodes(autoencoder()), True)
-    assert first.relu
-    assert not first.pooled
+
+    def first(layers):
+        return stages(nodes(networks.specification(1, [8, 20], layers)), True)[0]
+
+    assert first(AUTOENCODER.replace("unpool: p", "upsample")).pooled
+    assert first(AUTOENCODER).relu
+    assert not first(AUTOENCODER).pooled
 
 
 def test_an_autoencoder_learns():
