@@ -162,7 +162,7 @@ GRAPHS = {
         f"{CONV}|relu: {{name: a}}|max_pool: {{size: 2, name: p}}|relu|"
         f"{branches('unpool: p', 'batch_norm, unpool: p', merge='add')}|merge: {{with: a, by: add}}|relu|{END}",
     ),
-    "unpooled_of_flat_views": (
+    "unpooled_of_views": (
         2,
         [4, 2],
         f"{CONV}|dropout: 0|max_pool: {{size: 2, name: p}}|dropout: 0|unpool: p|{END}",

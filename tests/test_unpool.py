@@ -128,7 +128,7 @@ def autoencoder():
 
 
 def test_reads_what_its_pooling_reads():
-    conv, relu, pool, inner, _, unpool, _ = nodes(autoencoder())
+    _, relu, pool, inner, _, unpool, _ = nodes(autoencoder())
     assert unpool.inputs == (2, 5)
     assert unpool.layer.pooling is pool.layer
     assert (unpool.shapes, unpool.output) == ((relu.output, inner.output), relu.output)

@@ -7,7 +7,7 @@ import numpy as np
 from cnncli.kernels import geometry, pool, unpool
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.tile import SINGLE
-from cnncli.layers.base import DATA, NO_BORDER, Binding, Layer, Name, Shape, register
+from cnncli.layers.base import DATA, NO_BORDER, Binding, Layer, Name, register
 from cnncli.layers.pool import MaxPool
 
 
