@@ -181,3 +181,28 @@ def test_mistakes(layers, at, said):
         nodes(networks.specification(1, [6, 6], f"{layers}|flatten|dense: 3"))
     assert str(caught.value).startswith(f"network.yaml:{at + 3}: ")
     assert "\n" not in str(caught.value)
+
+
+def pytorch_pools(case):
+    """Its pooling pads both sides alike, by at most half a window."""
+    size, _, _, padding = window_options(case, "size")
+    return all(before == after <= k // 2 for (before, after), k in zip(padding, size, strict=True))
+
+
+@pytest.mark.parametrize("case", filter(pytorch_pools, CASES), ids=lambda case: case.id)
+def test_is_pytorchs(case):
+    """By the places that its max pooling gives; where windows overlap its own unpooling would keep one, not the sum."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    size, stride, dilation, padding = window_options(case, "size")
+    generator = np.random.default_rng(3)
+    pooled, x, dy = drawn(case, lambda of: generator.normal(size=of))
+    max_pool = getattr(torch.nn.functional, f"max_pool{len(case.axes)}d")
+    given = size, stride, [before for before, _ in padding], dilation, False, True
+    _, places = max_pool(torch.tensor(pooled), *given)
+    values = torch.tensor(x, requires_grad=True)
+    y = torch.zeros_like(torch.tensor(pooled)).flatten(2).scatter_add(2, places.flatten(2), values.flatten(2))
+    y.backward(torch.tensor(dy).flatten(2))
+    bound = Bound(case, np.float64)
+    found, wanted = bound.forward(pooled, x), y.detach().numpy().reshape(pooled.shape)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-14)  # up to nine numbers in another order
+    np.testing.assert_array_equal(bound.backward(dy), values.grad.numpy())
