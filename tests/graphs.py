@@ -136,6 +136,44 @@ GRAPHS = {
         f"{CONV}|relu: {{name: a}}|flatten|dense: {{units: 4, name: b}}|flatten: {{from: a}}|dense: 4|merge: b|"
         "dense: 3",
     ),
+    # unpooled
+    "unpooled": (  # so wide that the convolution would pool itself
+        1,
+        [4, 18],
+        f"{CONV}|relu|max_pool: {{size: 2, name: p}}|{CONV}|relu|unpool: p|relu|{CONV3}|{END}",
+    ),
+    "unpooled_at_once": (2, [5, 4], f"{CONV}|max_pool: {{size: 3, stride: 2, padding: 1, name: p}}|unpool: p|{END}"),
+    "unpooled_input": (2, [4, 4], f"max_pool: {{size: 2, name: p}}|conv: {{filters: 2, kernel: 1}}|unpool: p|{END}"),
+    "unpooled_twice": (  # the inner pooling and unpooling leave what the outer ones read alone
+        2,
+        [8, 4],
+        f"{CONV}|relu|max_pool: {{size: 2, name: p}}|{CONV}|max_pool: {{size: [2, 1], name: q}}|tanh|unpool: q|"
+        f"{CONV}|relu|unpool: p|{CONV3}|relu|{END}",
+    ),
+    "unpooled_from_what_is_pooled": (  # both of its inputs are the same value
+        2,
+        [4, 5],
+        f"conv: {{filters: 4, padding: same, name: a}}|max_pool: {{size: 3, stride: 1, padding: 1, name: p}}|"
+        f"unpool: {{of: p, from: a}}|merge: {{with: p, by: add}}|relu|{CONV3}|{END}",
+    ),
+    "unpooled_beside_others": (
+        2,
+        [4, 4],
+        f"{CONV}|relu: {{name: a}}|max_pool: {{size: 2, name: p}}|relu|"
+        f"{branches('unpool: p', 'batch_norm, unpool: p', merge='add')}|merge: {{with: a, by: add}}|relu|{END}",
+    ),
+    "unpooled_of_views": (
+        2,
+        [4, 2],
+        f"{CONV}|dropout: 0|max_pool: {{size: 2, name: p}}|dropout: 0|unpool: p|{END}",
+    ),
+    "unpooled_in_steps": (
+        2,
+        [4, 4],
+        recurrent(f"{CONV}, relu, max_pool: {{size: 2, name: p}}, tanh, unpool: p, {CONV3}", 2) + f"|{END}",
+    ),
+    "unpooled_lines": (2, [9], f"{CONV}|relu|max_pool: {{size: 2, name: p}}|tanh|unpool: p|{CONV3}|relu|{END}"),
+    "unpooled_volumes": (1, [4, 2, 3], f"{CONV}|max_pool: {{size: [2, 1, 3], name: p}}|tanh|unpool: p|{CONV3}|{END}"),
     # repeated layers
     "repeated_blocks": (
         2,

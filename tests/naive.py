@@ -193,6 +193,16 @@ def max_pool_gradient(dy, x, chosen):
     return dx
 
 
+def max_unpool(pooled, x, size, stride, padding, dilation):
+    """(y, backward) of x put back to where the maxima of `pooled` are; backward(dy) gives ([dpooled, dx], {})."""
+    _, chosen = max_pool(pooled, size, stride, padding, dilation)
+
+    def backward(dy):
+        return [np.zeros_like(pooled), np.array([dy[chosen[p]] for p in places(x.shape)]).reshape(x.shape)], {}
+
+    return max_pool_gradient(x, pooled, chosen), backward
+
+
 def average_pool(x, size, stride, padding, dilation, count_padding=False):
     """The mean of each window: of its elements inside the input, or with `count_padding` with zeros for the others."""
     sizes = output_sizes(x.shape[2:], size, stride, dilation, padding)

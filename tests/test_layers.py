@@ -14,7 +14,7 @@ from rounding import handful, tolerances
 from cnncli.kernels import most_threads, set_threads
 from cnncli.layers import LAYERS
 
-GRAPHS = ["branches", "merge", "recurrent", "repeat", "residual"]
+GRAPHS = ["branches", "merge", "recurrent", "repeat", "residual", "unpool"]
 EXACT_BELOW = 2**24  # integers that float32 holds: any order of adding up to here gives the same
 
 

@@ -8,12 +8,13 @@ import naive
 import networks
 import numpy as np
 import pytest
-from cases import DEFINITIONS, Case
+from cases import DEFINITIONS, Case, window_options
 
 from cnncli import spec
 from cnncli.errors import SpecificationError
 from cnncli.kernels import set_threads
 from cnncli.layers.merge import Joint
+from cnncli.layers.unpool import Unpooling
 from cnncli.network import Network, stages
 from cnncli.training.optimizers import Optimizer
 
@@ -40,6 +41,10 @@ def define(node, inputs, parameters, training):
     kind, x = node.layer.kind, inputs[0]
     if isinstance(node.layer, Joint):
         return naive.joined(node.layer.way, inputs, node.output.channels)
+    if isinstance(node.layer, Unpooling):
+        options = node.layer.pooling.model_dump(exclude_unset=True)
+        size, stride, dilation, padding = window_options(Case(kind, x.shape[1], x.shape[2:], options), "size")
+        return naive.max_unpool(*inputs, size, stride, padding, dilation)
     if kind == "batch_norm" and not training:
         moments, learned = (
             [parameters[name] for name in names] for names in (("running_mean", "running_var"), ("weight", "bias"))

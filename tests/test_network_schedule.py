@@ -102,8 +102,13 @@ class Memory:
         self.of, self.holds, self.cleared = of, {}, set()
         self.making = {stage.value: stage for stage in of.stages}
         learned = {step.stage.value for step in of.backward}
-        self.readers = Counter(v for stage in of.stages if stage.value in learned for v in stage.reads)
+        self.readers = Counter(v for stage in of.stages if stage.value in learned for v in self.shared(stage))
         self.learned = learned
+
+    @staticmethod
+    def shared(stage):
+        """The values of whose gradients a stage makes a share."""
+        return stage.reads[stage.layer.constants :]
 
     def base(self, value):
         """The value whose memory a view shows."""
@@ -153,7 +158,7 @@ class Memory:
     def _step(self, step):
         stage, own = step.stage, self.of.gradients[step.stage.value]
         wanted = Counter(
-            s.value for s in self.of.stages if s.value in self.learned for v in s.reads if v == stage.value
+            s.value for s in self.of.stages if s.value in self.learned for v in self.shared(s) if v == stage.value
         )
         assert self.holds[own.root.array] == ("gradient", stage.value, wanted or Counter(["loss"]))
         assert step.clears == (stage.relu and stage.value not in self.cleared and not stage.pooled)
@@ -169,12 +174,12 @@ class Memory:
         for part in filter(None, step.parts):
             made[part.value] += 1
             self._part(stage, own, part)
-        for value in stage.reads:
+        for value in self.shared(stage):
             if value in self.learned and not made[value]:  # the same memory
                 assert self.of.gradients[value].within is own
                 made[value] += 1
                 self.add(value, stage.value, False)
-        assert made == Counter(value for value in stage.reads if value in self.learned)
+        assert made == Counter(value for value in self.shared(stage) if value in self.learned)
 
     def _part(self, stage, own, part):
         layer, used = (

@@ -79,16 +79,19 @@ def test_receptive_fields(layers, fields):
 
 @pytest.mark.parametrize(("layers", "parameters"), [
     ("  - conv: {filters: 1, kernel: 3, bias: false}\n", 3),
+    ("  - local_conv: {filters: 1, kernel: 3, bias: false}\n", 12),
     ("  - flatten\n  - dense: {units: 4, bias: false}\n", 24),
 ])  # fmt: skip
 def test_connections_of_six_inputs_and_four_outputs(layers, parameters):
-    """Figure 9.14: shared weights, and full connections."""
+    """Figure 9.14: shared weights, unshared weights, and full connections."""
     found = summary(layers + ("" if "flatten" in layers else "  - flatten\n"), 1, [6])
     assert found.output.elements == 4
     assert found.parameters == parameters
 
 
 def test_multiplications_are_parameters_times_output_positions():
+    line = summary("  - conv: {filters: 1, kernel: 3, bias: false}\n  - flatten\n", 1, [6]).rows[0]
+    assert (line.parameters, line.multiply_adds) == (3, 3 * 4)
     row = summary("  - conv: {filters: 16, kernel: 5, bias: false}\n  - flatten\n", 6, [14, 14]).rows[0]
     assert row.multiply_adds == row.parameters * 10 * 10
 
@@ -150,10 +153,9 @@ def test_toeplitz_matrix_of_one_dimension():
 def test_dense_layer_is_a_convolution_the_size_of_its_input():
     x, weights = image(3, 2, 4, 5), image(7, 2, 4, 5)
     by_convolution = layer("conv", x, {"weight": weights}, filters=7, kernel=[4, 5], bias=False).forward()
-    flat = x.reshape(3, -1, 1, 1)
-    by_dense = layer("conv", flat, {"weight": weights.reshape(7, -1, 1, 1)}, filters=7, kernel=1, bias=False).forward()
-    np.testing.assert_array_equal(by_convolution, by_dense)
-    np.testing.assert_array_equal(by_convolution[..., 0, 0], x.reshape(3, -1) @ weights.reshape(7, -1).T)
+    by_dense = layer("dense", x.reshape(3, -1), {"weight": weights.reshape(7, -1)}, units=7, bias=False).forward()
+    np.testing.assert_array_equal(by_convolution[..., 0, 0], by_dense)
+    np.testing.assert_array_equal(by_dense, x.reshape(3, -1) @ weights.reshape(7, -1).T)
 
 
 def test_data_gradient_is_a_convolution_with_the_turned_kernel():

@@ -11,7 +11,12 @@ from cnncli.layers.merge import Branches, Joint, Residual
 from cnncli.layers.transposed_conv import TransposedConv
 
 HELD = {*Branches.model_fields, *Residual.model_fields}  # what stands in `inputs`, not in a peer's layer
-NOT_ELSEWHERE = "local_conv", "tiled_conv", "normalized_conv"
+NOT_ELSEWHERE = {
+    "local_conv": "no such layer",
+    "tiled_conv": "no such layer",
+    "normalized_conv": "no such layer",
+    "unpool": "no layer that finds the maxima of another",
+}
 
 
 def program(specification: "spec.Specification") -> dict:
@@ -49,7 +54,7 @@ def placed(node: "spec.Node") -> dict:
 def refusal(layer: Layer) -> str | None:
     """What no peer can be asked for, None if they can."""
     if layer.kind in NOT_ELSEWHERE:
-        return "no such layer"
+        return NOT_ELSEWHERE[layer.kind]
     if getattr(layer, "connections", None) is not None:
         return "no connections"
     if not getattr(layer, "affine", True):

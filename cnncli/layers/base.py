@@ -198,6 +198,7 @@ class Layer(BaseModel):
     gate: ClassVar[bool] = False  # its backward can apply the gradient of a relu before it
     accumulate: ClassVar[bool] = False  # its backward can add to what dx holds
     passes: ClassVar[bool] = False  # the gradient of each input is the output's own: no backward
+    constants: ClassVar[int] = 0  # so many of its first inputs have no gradient
     scalable: ClassVar[bool] = False  # its weights and biases can take over the batch_norm behind it
     name: Name | None = None
     source: Name | None = Field(default=None, alias="from")  # the layer that it reads in place of the one before it

@@ -80,7 +80,7 @@ class Backward:
     @property
     def parted(self) -> tuple[int, ...]:
         """The values of whose gradients its layer makes a part."""
-        return () if self.stage.passes else self.stage.node.inputs
+        return () if self.stage.passes else self.stage.node.inputs[self.stage.layer.constants :]
 
 
 class Schedule:
@@ -157,9 +157,11 @@ class Schedule:
             own.use(time)
             if stage.added is not None:
                 self._move(step, stage.added, own, time)
-            for value in stage.node.inputs:
+            for number, value in enumerate(stage.node.inputs):
                 self.values[value].use(time)
-                if stage.passes:
+                if number < stage.layer.constants:
+                    step.parts.append(None)
+                elif stage.passes:
                     self._move(step, value, own, time)
                 else:
                     gates = self._gated(value, readers) if left[value] == 1 and stage.layer.gate else None

@@ -101,7 +101,8 @@ def stages(nodes: list[Node], training: bool) -> list[Stage]:
         order[value] = order[node.inputs[-1]]
         known = order[node.inputs[0]] < order[value]
         if before is None or readers[node.inputs[-1]] > 1 or not before.takes(node, training, known):
-            before = Stage(node, value, node.layer.view(training), not learned.isdisjoint(node.inputs))
+            sloped = node.inputs[node.layer.constants :]
+            before = Stage(node, value, node.layer.view(training), not learned.isdisjoint(sloped))
             order[value] = len(found)
             found.append(before)
         if before.learned or before.learns:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from cnncli.errors import SpecificationError
 from cnncli.layers import Layer, Shape
 from cnncli.layers.base import Parameter
+from cnncli.layers.pool import MaxPool
 from cnncli.layers.repeat import Feedback, Recurrent
+from cnncli.layers.unpool import Unpool, Unpooling
 from cnncli.spec.entries import INPUT, Entry
 from cnncli.spec.specification import Specification
-from cnncli.spec.words import one_line
+from cnncli.spec.words import one_line, quote
 
 SHAPES_SHOWN = 6
 GUESSES = range(1, 9)  # of the number of channels that a `recurrent` makes
@@ -88,6 +90,8 @@ class _Graph:
             value = self.ends[entry.source] if entry.source else value
             if isinstance(entry.layer, Recurrent):
                 value = self.unroll(entry, value)
+            elif isinstance(entry.layer, Unpool):
+                value = self.unpool(entry, value)
             else:
                 inner = tuple(self.follow(held, value) for held in entry.inner.values())
                 value = self.add(entry, entry.layer, inner or (*(self.ends[path] for path in entry.others), value))
@@ -119,6 +123,15 @@ class _Graph:
             if value not in read:
                 message = f"layer {entry.path} ({entry.kind}): no layer reads what it makes: remove it"
                 raise SpecificationError(f"{entry.location}: {message}")
+
+    def unpool(self, entry: Entry, value: int) -> int:
+        """Append an unpooling, which reads what the pooling that it names reads, and a value."""
+        end = self.ends[entry.others[0]]
+        pooling = self.nodes[end - 1] if end else None
+        if not (pooling and isinstance(pooling.layer, MaxPool)):
+            kind = pooling.layer.kind if pooling else "the network's input"
+            raise self.mistake(entry, f"{quote(entry.layer.of)} is no max_pool: it is {kind}")
+        return self.add(entry, Unpooling(pooling=pooling.layer), (pooling.inputs[0], value))
 
     def unroll(self, entry: Entry, value: int) -> int:
         """Append the nodes of all steps of a `recurrent`; returns what it makes in the last."""

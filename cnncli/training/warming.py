@@ -28,7 +28,7 @@ NEEDED = {
     "local_conv": {"filters": 4, "padding": "same"},
     "tiled_conv": {"filters": 4, "tiles": 2, "padding": "same"},
     "normalized_conv": {"filters": 4, "padding": "same"},
-    "max_pool": {"size": 2},
+    "max_pool": {"size": 2, "name": "pooled"},
     "avg_pool": {"size": 2},
     "pad": {"padding": 2},
     "crop": {"pixels": 2},
@@ -39,6 +39,7 @@ NEEDED = {
     "branches": {"paths": [[], ["tanh"]], "name": "joined"},
     "residual": {"main": ["batch_norm"]},
     "merge": {"with": "joined", "by": "max"},
+    "unpool": {"of": "pooled"},
     "repeat": {"times": 1, "layers": [{"branches": {"paths": [[], ["tanh"]], "merge": "multiply"}}]},
     "recurrent": {"steps": 2, "layers": [{"conv": CONV}]},
 }
@@ -95,8 +96,8 @@ def network_of_all(loss: str, end: str) -> spec.Specification:
     Convolutions come first: before the first parameter nothing runs backward, and the first one's input has no
     gradient. One comes last too: its gradient has a border, and is copied from the flat one.
     """
-    joins = ["branches", "merge"]  # which reads them
-    between = [*joins, *sorted(LAYERS.keys() - {"conv", *ENDS, "dense", "rbf", *joins})]
+    named = ["branches", "merge", "max_pool", "unpool"]  # each is read by the next
+    between = [*named, *sorted(LAYERS.keys() - {"conv", *ENDS, "dense", "rbf", *named})]
     convolutions = [{"conv": CONV}, {"conv": CONV}, {"conv": WINOGRAD}]
     others = [[{kind: NEEDED.get(kind, {})} for kind in kinds] for kinds in (between, (end, "dense", "rbf"))]
     variants = [{kind: options} for kind, options in VARIANTS.items()]

@@ -13,6 +13,7 @@ from cnncli.kernels.program import Program
 from cnncli.layers import LAYERS, Shape
 from cnncli.layers.base import NO_BORDER, Binding, Joined
 from cnncli.layers.losses import SOFTMAX, bind_labels
+from cnncli.layers.unpool import Unpooling
 
 
 class NotOurs(Exception):
@@ -27,25 +28,41 @@ def shape_of(x) -> Shape:
     return Shape((1,) * (3 - len(axes)) + axes, x.shape[1], len(axes))
 
 
+def layer_of(kind: str, options: dict):
+    try:
+        return LAYERS[kind](**options)
+    except ValueError as error:
+        raise NotOurs(f"{kind} {options}: {error.errors()[0]['msg'] if hasattr(error, 'errors') else error}") from None
+
+
+def buffer_of(arena, x, border=NO_BORDER) -> Buffer:
+    """A buffer that holds x."""
+    shape = shape_of(x)
+    buffer = new_buffer(arena, len(x), shape, border)
+    buffer.interior[...] = np.moveaxis(x.reshape(len(x), shape.channels, *shape.size), 1, -1)
+    return buffer
+
+
+def held(buffer: Buffer, shape: Shape):
+    """A copy of what a buffer holds, (images, channels, *axes)."""
+    return np.moveaxis(buffer.interior, -1, 1).reshape(len(buffer.array), shape.channels, *shape.axes).copy()
+
+
 def run(kind: str, options: dict, x, parameters=None, others=(), training=False):
     """The output of a layer in an inference, or of its forward pass while `training`; `others` are further inputs.
 
     Parameters are in files' order; those that are not given stay zero.
     """
-    try:
-        layer = LAYERS[kind](**options)
-    except ValueError as error:
-        raise NotOurs(f"{kind} {options}: {error.errors()[0]['msg'] if hasattr(error, 'errors') else error}") from None
+    return run_layer(layer_of(kind, options), x, parameters, others, training)
+
+
+def run_layer(layer, x, parameters=None, others=(), training=False):
     inputs = [x, *others]
     shapes, arena = [shape_of(each) for each in inputs], Arena(x.dtype)
     output = layer.output_shape(*shapes)
     if layer.view(training):
         return x
-    buffers = [
-        new_buffer(arena, len(each), shape, layer.border(shape)) for each, shape in zip(inputs, shapes, strict=True)
-    ]
-    for buffer, each, shape in zip(buffers, inputs, shapes, strict=True):
-        buffer.interior[...] = np.moveaxis(each.reshape(len(each), shape.channels, *shape.size), 1, -1)
+    buffers = [buffer_of(arena, each, layer.border(shape)) for each, shape in zip(inputs, shapes, strict=True)]
     y = new_buffer(arena, len(x), output, NO_BORDER)
     y.interior[...] = np.nan
     declared, values = layer.parameters(shapes[0]), {}
@@ -63,7 +80,7 @@ def run(kind: str, options: dict, x, parameters=None, others=(), training=False)
     binding = Binding(shapes[0], buffers[0], y, None, dy, *arrays, prepared=prepared)
     forward, _ = layer.bind(binding)
     Program([*(prepared or []), *forward])()
-    found = np.moveaxis(y.interior, -1, 1).reshape(len(x), output.channels, *output.axes).copy()
+    found = held(y, output)
     statistics = {name: p.to_file(values[name].reshape(p.shape)) for name, p in declared.items() if not p.learned}
     return (found, statistics) if training else found
 
@@ -114,19 +131,55 @@ def conv(attributes, x, w, b=None):
     return [run("conv", {**options, **window(attributes, x, w)}, x, parameters)]
 
 
-def pool(kind, attributes, x, **options):
+def pool_options(attributes, x):
     found = window(attributes, x)
-    return [run(kind, {"size": found.pop("kernel"), **found, **options}, x)]
+    return {"size": found.pop("kernel"), **found}
 
 
 def max_pool(attributes, x):
-    return pool("max_pool", attributes, x)
+    options = pool_options(attributes, x)
+    numbers = np.arange(x.size).reshape(x.shape)
+    if attributes.get("storage_order"):  # column by column
+        numbers = numbers.reshape(*x.shape[:2], *x.shape[:1:-1]).transpose(0, 1, *range(x.ndim - 1, 1, -1))
+    return [run("max_pool", options, x), at_maxima(options, x, numbers)]
+
+
+def at_maxima(options, x, numbers):
+    """The `numbers` at the places of the maxima that a max_pool of x takes: what an unpooling does backward."""
+    layer, shape, arena = Unpooling(pooling=layer_of("max_pool", options)), shape_of(x), Arena(np.float64)
+    small = layer.pooling.output_shape(shape)
+    before, dy, y = buffer_of(arena, x), buffer_of(arena, numbers), new_buffer(arena, len(x), shape, NO_BORDER)
+    values, dvalues = (new_buffer(arena, len(x), small, NO_BORDER) for _ in range(2))
+    joined = Joined(before, None, False, False), Joined(values, dvalues, False, False)
+    arrays = {}, {}, arena, np.arange(len(x)), np.array([1], np.uint64), joined
+    forward, ((_, backward),) = layer.bind(Binding(shape, before, y, None, dy, *arrays))
+    Program([*forward, *backward])()
+    return held(dvalues, small).astype(numbers.dtype)
+
+
+def max_unpool(attributes, x, indices, shape=None):
+    """Ones at the indices are what the pooling is told to have seen; an output that is larger is padded."""
+    kernel, strides = attributes["kernel_shape"], attributes.get("strides", [1] * (x.ndim - 2))
+    pads = np.reshape(attributes.get("pads", [0] * 2 * len(kernel)), (2, -1)).tolist()
+    options = {"size": kernel, "stride": strides, "padding": sides(*pads)}
+    axes = [
+        (n - 1) * s + k - sum(both)
+        for n, s, k, both in zip(x.shape[2:], strides, kernel, options["padding"], strict=True)
+    ]
+    seen = np.zeros((*x.shape[:2], *axes), x.dtype)
+    seen.reshape(-1)[indices.reshape(-1)] = 1
+    numbers = np.arange(seen.size).reshape(seen.shape)
+    if not np.array_equal(at_maxima(options, seen, numbers), indices):
+        raise NotOurs("its indices are not those of a max_pool")
+    y = run_layer(Unpooling(pooling=layer_of("max_pool", options)), seen, others=[x])
+    return [y if shape is None else framed(y, [(0, to - n) for n, to in zip(y.shape, shape.tolist(), strict=True)])]
 
 
 def avg_pool(attributes, x):
     if attributes.get("count_include_pad") and attributes.get("ceil_mode"):
         raise NotOurs("avg_pool counts all padding or none")
-    return pool("avg_pool", attributes, x, count_padding=bool(attributes.get("count_include_pad")))
+    counts = bool(attributes.get("count_include_pad"))
+    return [run("avg_pool", {**pool_options(attributes, x), "count_padding": counts}, x)]
 
 
 def gemm(attributes, a, b, c=None):
@@ -134,19 +187,25 @@ def gemm(attributes, a, b, c=None):
     b = b if attributes.get("transB") else b.T  # ours is (out, in)
     scaled = attributes.get("alpha", 1.0) * b
     bias = None if c is None else attributes.get("beta", 1.0) * np.asarray(c, a.dtype)
-    if bias is not None and bias.size > 1 and (bias.ndim == 2 and len(bias) > 1):
-        raise NotOurs("a bias for each sample")
     parameters = {"weight": scaled}
-    if bias is not None:
+    of_samples = bias is not None and bias.ndim == 2 and len(bias) > 1  # a bias for each
+    if bias is not None and not of_samples:
         parameters["bias"] = np.broadcast_to(bias.reshape(-1), (len(b),))
-    return [run("dense", {"units": len(b), "bias": bias is not None}, np.ascontiguousarray(a), parameters)]
+    y = run("dense", {"units": len(b), "bias": "bias" in parameters}, np.ascontiguousarray(a), parameters)
+    return joining("add")({}, bias, y) if of_samples else [y]
 
 
 def matmul(attributes, a, b):
-    if b.ndim != 2:
-        raise NotOurs("a matrix for each sample")
-    return [run("dense", {"units": b.shape[1], "bias": False}, a.reshape(-1, a.shape[-1]), {"weight": b.T})
-            .reshape(*a.shape[:-1], b.shape[1])]  # fmt: skip
+    """A dense layer for each matrix in b."""
+    rows = a[None] if a.ndim == 1 else a
+    columns = b[:, None] if b.ndim == 1 else b
+    lead = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+    rows, columns = (
+        np.broadcast_to(each, (*lead, *each.shape[-2:])).reshape(-1, *each.shape[-2:]) for each in (rows, columns)
+    )
+    options = {"units": columns.shape[-1], "bias": False}
+    found = [run("dense", options, x, {"weight": w.T}) for x, w in zip(rows, columns, strict=True)]
+    return [np.reshape(found, (*lead, *a.shape[-2:-1], *b.shape[-2 + (b.ndim == 1) :][1:]))]
 
 
 def flatten(attributes, x):
@@ -253,33 +312,34 @@ def sides(before, after):
     return [[int(b), int(a)] for b, a in zip(before, after, strict=True)]
 
 
+def framed(x, around, **options):
+    """x with (before, after) more elements along each axis, or fewer: cropped, then padded.
+
+    Only axes behind the first two have sides, so an array of up to three axes is one image of one channel.
+    """
+    first = 0 if x.ndim > 2 and not any(map(any, around[:2])) else 2
+    if first and x.ndim > 3:
+        raise NotOurs("it changes images or channels")
+    found = x[None, None] if first else x
+    around = around if first else around[2:]
+    fewer, more = ([[max(0, sign * n) for n in both] for both in around] for sign in (-1, 1))
+    if any(map(any, fewer)):
+        found = run("crop", {"pixels": fewer}, found)
+    if any(map(any, more)):
+        found = run("pad", {"padding": more, **options}, found)
+    return found.reshape(found.shape[first:])
+
+
 def pad(attributes, x, pads=None, value=None, axes=None):
     pads = np.asarray(attributes.get("pads", pads)).tolist()
     axes = list(range(x.ndim)) if axes is None else [int(axis) % x.ndim for axis in axes]
     both = {axis: (pads[i], pads[len(axes) + i]) for i, axis in enumerate(axes)}
-    if min(pads) < 0:
-        raise NotOurs("it crops")
-    if any(any(both.get(axis, (0, 0))) for axis in (0, 1)):
-        raise NotOurs("it pads images or channels")
     mode = attributes.get("mode", "constant")
     if mode == "wrap":
         raise NotOurs("pad has no wrap")
-    padding = [list(both.get(axis, (0, 0))) for axis in range(2, x.ndim)]
     value = float(attributes.get("value", 0.0) if value is None else value)
     options = {"mode": mode, "value": value} if mode == "constant" else {"mode": mode}
-    return [run("pad", {"padding": padding, **options}, x)]
-
-
-def crop_to(x, starts, ends):
-    """x between starts and ends, one for each axis."""
-    spread = x if x.ndim > 2 else x[None, None]
-    shift = spread.ndim - x.ndim
-    starts, ends = [0] * shift + starts, [1] * shift + ends
-    if any(starts[axis] or ends[axis] != spread.shape[axis] for axis in (0, 1)):
-        raise NotOurs("it crops images or channels")
-    after = [n - end for n, end in zip(spread.shape[2:], ends[2:], strict=True)]
-    found = run("crop", {"pixels": sides(starts[2:], after)}, spread)
-    return [found.reshape(found.shape[shift:])]
+    return [framed(x, [both.get(axis, (0, 0)) for axis in range(x.ndim)], **options)]
 
 
 def slice_(attributes, x, starts=None, ends=None, axes=None, steps=None):
@@ -292,7 +352,7 @@ def slice_(attributes, x, starts=None, ends=None, axes=None, steps=None):
         bounds[axis % x.ndim] = slice(start, end).indices(x.shape[axis % x.ndim])[:2]
     if any(end <= start for start, end in bounds):
         raise NotOurs("nothing is left")
-    return crop_to(x, [start for start, _ in bounds], [end for _, end in bounds])
+    return [framed(x, [(-start, end - n) for (start, end), n in zip(bounds, x.shape, strict=True)])]
 
 
 def resize(attributes, x, *inputs):
@@ -325,15 +385,14 @@ def resize(attributes, x, *inputs):
     return [run("upsample", {"scale": scale, "mode": "linear"}, x)]
 
 
-def center_crop(attributes, x, shape):
-    axes = attributes.get("axes", range(x.ndim))
-    starts, ends = [0] * x.ndim, list(x.shape)
-    for axis, wanted in zip(axes, shape.tolist(), strict=True):
-        left = x.shape[axis] - wanted
-        if left < 0:
-            raise NotOurs("it pads")
-        starts[axis], ends[axis] = left // 2, left // 2 + wanted
-    return crop_to(x, starts, ends)
+def center_crop_pad(attributes, x, shape):
+    """The odd element that is padded is the last, and so is the one that is cropped."""
+    around = [(0, 0)] * x.ndim
+    for axis, wanted in zip(attributes.get("axes", range(x.ndim)), shape.tolist(), strict=True):
+        more = abs(wanted - x.shape[axis])
+        sign = 1 if wanted > x.shape[axis] else -1
+        around[axis] = sign * (more // 2), sign * (more - more // 2)
+    return [framed(x, around)]
 
 
 def joining(way):
@@ -398,7 +457,7 @@ def cross_entropy(attributes, scores, labels, weights=None):
 
 OPERATORS = {
     "Add": joining("add"),
-    "CenterCropPad": center_crop,
+    "CenterCropPad": center_crop_pad,
     "Clip": clip,
     "Concat": concat,
     "ConvTranspose": conv_transpose,
@@ -431,6 +490,7 @@ OPERATORS = {
     "LeakyRelu": elementwise("leaky_relu", alpha="alpha"),
     "MatMul": matmul,
     "MaxPool": max_pool,
+    "MaxUnpool": max_unpool,
     "Relu": elementwise("relu"),
     "Sigmoid": elementwise("sigmoid"),
     "Tanh": elementwise("tanh"),
