@@ -9,7 +9,7 @@ train: $(VENV)/installed
 	$(BIN)/cnncli train --model lenet.yaml --epochs 20
 
 test: $(VENV)/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/tested
 	$(BIN)/ruff check .
