@@ -52,8 +52,12 @@ def test_shapes_that_do_not_fit(kind, channels, axes, options, message):
 WRONG = [
     ("pad: {padding: 1, mode: edge, value: 2.0}", "layers[0].pad.value: it belongs to `mode: constant`"),
     ("pad: {padding: 1, mode: mirror}", 'expected one of zero, constant, reflect, edge, found "mirror"'),
-    ("crop", "layers[0].crop: it takes either `pixels` of each side or the `size` that is left"),
-    ("crop: {pixels: 1, size: 3}", "layers[0].crop: it takes either `pixels` of each side or the `size` that is left"),
+    (
+        "crop",
+        "layers[0].crop: it takes one of `pixels`, `size` and `like`",
+    ),
+    ("crop: {pixels: 1, size: 3}", "layers[0].crop: it takes one of `pixels`, `size` and `like`"),
+    ("crop: {size: 3, like: input}", "layers[0].crop: it takes one of `pixels`, `size` and `like`"),
     ("crop: -1", "layers[0].crop.pixels: expected an integer from 0 to 65536"),
     ("upsample: {scale: 0}", "layers[0].upsample.scale: expected an integer from 1 to 65536"),
     ("upsample: {mode: cubic}", 'layers[0].upsample.mode: expected one of nearest, linear, found "cubic"'),

@@ -215,6 +215,14 @@ class Layer(BaseModel):
         """The names of layers that it reads before its input."""
         return ()
 
+    def reference(self) -> str | None:
+        """The name of a layer of whose output it must know the shape, but does not read it."""
+        return None
+
+    def fitted(self, reference: Shape) -> "Layer":
+        """This layer, with what the shape of that output decides."""
+        return self
+
     @property
     def runs(self) -> int:
         """How many times over the lists that it holds are run."""

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cnncli.kernels import resample
 from cnncli.kernels.resample import List
-from cnncli.layers.base import DATA, Binding, Count, Layer, PerAxis, Shape, per_axis, register
+from cnncli.layers.base import DATA, Binding, Count, Layer, Name, PerAxis, Shape, per_axis, register
 
 AXES = ("depth", "height", "width")
 Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]
@@ -129,18 +129,29 @@ class Pad(Resample):
 
 @register("crop")
 class Crop(Resample):
-    """The image without some `pixels` on each side, or what of it has a `size` and lies in the middle."""
+    """The image without some `pixels` on each side, or what of it has a `size`, or that of the layer named `like`, and
+    lies in the middle.
+    """
 
     lone = "pixels"
 
     pixels: Sides | None = None
     size: PerAxis | None = None
+    like: Name | None = None
 
     @model_validator(mode="after")
     def is_told_once(self):
-        if (self.pixels is None) == (self.size is None):
-            raise ValueError("it takes either `pixels` of each side or the `size` that is left")
+        if [self.pixels, self.size, self.like].count(None) != 2:
+            raise ValueError("it takes one of `pixels`, `size` and `like`")
         return self
+
+    def reference(self):
+        return self.like
+
+    def fitted(self, reference):
+        if not reference.rank:
+            raise ValueError(f'"{self.like}" is flat: it has no size')
+        return self.model_copy(update={"size": list(reference.axes), "like": None})
 
     def sides(self, shape: Shape) -> list[tuple[int, int]]:
         """(before, after) of depth, height and width; the odd pixel is taken after."""

@@ -20,8 +20,9 @@ class Entry:
     """A layer in its place. `path` is its name, or its position and kind such as `0_conv`, behind that of the layer
     that holds it: `4_residual.main.0_conv`. `inner` are the lists of layers that it holds itself, by their keys.
 
-    It reads the layer before it, or the one at the path `source`, and those at the paths `others`. `location` is
-    `lenet.yaml:4` or the override that put it there; neither it nor `line` counts in a comparison.
+    It reads the layer before it, or the one at the path `source`, and those at the paths `others`; it knows the shape
+    of what the one at the path `reference` makes. `location` is `lenet.yaml:4` or the override that put it there;
+    neither it nor `line` counts in a comparison.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Entry:
     location: str = field(compare=False)
     source: str | None = None
     others: tuple[str, ...] = ()
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Writer:
             written = self.written(layer, options, replace(place, path=(*at, kind), prefix=f"{path}."))
             if written is None:
                 others = tuple(self.resolved(name, place, location, path) for name in layer.others())
+                reference = layer.reference() and self.resolved(layer.reference(), place, location, path)
                 inner = {
                     key: self.listed(
                         held,
@@ -85,7 +88,8 @@ class Writer:
                     )
                     for key, held in layer.inner().items()
                 }
-                written = [Entry(path, kind, layer, inner, self.places.order(at)[0], location, source, others)]
+                line = self.places.order(at)[0]
+                written = [Entry(path, kind, layer, inner, line, location, source, others, reference)]
             elif source and not written[0].source:
                 written[0] = replace(written[0], source=source)
             found += written

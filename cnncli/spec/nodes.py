@@ -102,6 +102,7 @@ class _Graph:
         """Append a node; returns the value that it makes."""
         shapes = tuple(self.values[i] for i in inputs)
         try:
+            layer = layer.fitted(self.values[self.ends[entry.reference]]) if entry.reference else layer
             output = layer.output_shape(*shapes)
             for parameter in layer.parameters(shapes[0]).values():
                 parameter.init.check(parameter.kernel_shape)

@@ -43,7 +43,12 @@ NEEDED = {
     "repeat": {"times": 1, "layers": [{"branches": {"paths": [[], ["tanh"]], "merge": "multiply"}}]},
     "recurrent": {"steps": 2, "layers": [{"conv": CONV}]},
 }
-VARIANTS = {"avg_pool": {"size": 2, "trainable": True}, "dropout": {"spatial": True}}  # with kernels of their own
+# with kernels of their own
+VARIANTS = {
+    "avg_pool": {"size": 2, "trainable": True},
+    "dropout": {"spatial": True},
+    "conv": {**CONV, "bias": "untied", "connections": [[0]] * 16},
+}
 # models whose first convolution is compiled for its channels and its kernel
 OWN_TILES = "lenet", "lenet5-1998", "mnist-fast", "neocognitron"
 ENDS = "flatten", "global_avg_pool", "global_max_pool"  # what makes an image flat

@@ -95,6 +95,14 @@ def test_a_whole_block_can_read_a_name():
     assert [node.inputs for node in made] == [(0,), (1,), (1,), (3,), (1, 4), (5,), (2, 6)]
 
 
+def test_a_crop_is_as_large_as_the_layer_that_it_names():
+    made = found("conv: {filters: 5, kernel: 2, name: a}|upsample|crop: {like: a}|pad: 1|crop: {like: input}")
+    assert [str(node.output) for node in made] == ["5x7x7", "5x14x14", "5x7x7", "5x9x9", "5x8x8"]
+    assert [node.inputs for node in made] == [(i,) for i in range(5)]  # what it is like it does not read
+    assert made[2].layer.sides(made[2].shape) == [(0, 0), (3, 4), (3, 4)]
+    assert made[2].layer == made[2].layer.model_copy(update={"size": [7, 7]})
+
+
 def test_the_channels_of_a_recurrent_are_found():
     for layers, channels in ((f"{SAME}, relu", 4), ("{conv: {filters: 6, padding: same, groups: 3}}", 6)):
         first = found(f"recurrent: {{steps: 3, layers: [{layers}]}}")[0]
@@ -126,6 +134,10 @@ MISTAKES = [  # (layers, the layer at fault, what is said)
     ),
     ("repeat: {times: 2, layers: [{relu: {name: b}}]}|merge: b", 1, '"b" is inside another list of layers'),
     ("relu|merge: {with: []}", 1, "layers[1].merge.with: expected a name of at most 64 letters"),
+    ("crop: {like: a}|relu: {name: a}", 0, 'layer 0_crop: "a" is not before it'),
+    ("relu|crop: {like: b}", 1, 'layer 1_crop: no layer is named "b" (known: input)'),
+    ("pad: {padding: 1, name: a}|crop: 1|crop: {like: a}", 2, "its height of 10 is larger than the input's 8"),
+    ("flatten: {name: a}|relu: {from: input}|crop: {like: a}", 2, '(crop): "a" is flat: it has no size'),
     ("relu|merge", 1, 'layers[1].merge: missing key "with"'),
     ("relu: {name: a}|relu: {name: a}", 1, '"a" is already the name of another item (f.yaml:3)'),
     ("relu: {from: 3}", 0, "layers[0].relu.from: expected a name of at most 64 letters"),
