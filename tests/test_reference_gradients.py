@@ -98,6 +98,18 @@ def unshared(torch, case, x, p):
     return y + (bias if case.options["bias"] is True else per_channel(bias, y))
 
 
+def normalized_conv(torch, case, x, p):
+    """Windows of mean 0, if asked, and of one variance, by the weights."""
+    rank, taken = len(case.axes), unfolded(torch, case, x, "kernel")
+    within = 1, *range(2 + rank, 2 + 2 * rank)
+    if case.options["center"]:
+        taken = taken - taken.mean(within, keepdim=True)
+    taken = taken / (taken.square().mean(within, keepdim=True) + case.options["eps"]).sqrt()
+    places, taps = "xyz"[:rank], "uvw"[:rank]
+    y = torch.einsum(f"nc{places}{taps},oc{taps}->no{places}", taken, p["weight"])
+    return y + per_channel(p["bias"], y)
+
+
 def max_pool(torch, case, x, p):
     taken = unfolded(torch, case, x, "size", -math.inf)
     return taken.flatten(2 + len(case.axes)).max(-1).values
@@ -211,6 +223,8 @@ TABLE = [
     ("local_conv", windows("kernel", filters=filters, bias=ANY_BIAS), unshared),
     ("tiled_conv", windows("kernel", filters=filters, bias=ANY_BIAS, tiles=lambda g, axes: numbers(g, 1, 3, len(axes))),
      unshared),
+    ("normalized_conv", windows("kernel", filters=filters, center=chosen(True, False), eps=chosen(0.01)),
+     normalized_conv),
     ("max_pool", windows("size"), max_pool),
     ("avg_pool", windows("size", count_padding=chosen(True, False)), avg_pool),
     ("avg_pool", windows("size", trainable=chosen(True)), avg_pool),

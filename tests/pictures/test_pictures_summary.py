@@ -112,7 +112,8 @@ def test_memory_is_what_training_allocates(name):
     network = Network(specification)
     arrays = network.plan(batch_size, training=True).arrays
     assert found.activation_memory == sum({a.ctypes.data: a.nbytes for a in arrays}.values())
-    assert found.parameters == network.parameters.count
+    frozen = [p for name, p in network.parameters.counted.items() if name.endswith((".weight", ".bias"))]
+    assert found.parameters == network.parameters.count + sum(p.count for p in frozen)
     slots = Optimizer(specification.train.optimizer, network.parameters, network.arena).slots
     assert found.weight_memory == 4 * (2 + len(slots)) * sum(p.size for p in network.parameters.declared.values())
 
