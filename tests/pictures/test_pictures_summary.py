@@ -112,8 +112,8 @@ def test_memory_is_what_training_allocates(name):
     network = Network(specification)
     arrays = network.plan(batch_size, training=True).arrays
     assert found.activation_memory == sum({a.ctypes.data: a.nbytes for a in arrays}.values())
-    frozen = [p for name, p in network.parameters.counted.items() if name.endswith((".weight", ".bias"))]
-    assert found.parameters == network.parameters.count + sum(p.count for p in frozen)
+    frozen = sum(node.learned for node in spec.nodes(specification) if getattr(node.layer, "freeze", False))
+    assert found.parameters == network.parameters.count + frozen
     slots = Optimizer(specification.train.optimizer, network.parameters, network.arena).slots
     assert found.weight_memory == 4 * (2 + len(slots)) * sum(p.size for p in network.parameters.declared.values())
 
