@@ -189,7 +189,7 @@ def pytorch_pools(case):
     return all(before == after <= k // 2 for (before, after), k in zip(padding, size, strict=True))
 
 
-@pytest.mark.parametrize("case", list(filter(pytorch_pools, CASES)), ids=lambda case: case.id)
+@pytest.mark.parametrize("case", [case for case in CASES if pytorch_pools(case)], ids=lambda case: case.id)
 def test_is_pytorchs(case):
     """By the places that its max pooling gives; where windows overlap its own unpooling would keep one, not the sum."""
     torch = pytest.importorskip("torch", reason="needs torch")
