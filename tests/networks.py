@@ -195,6 +195,12 @@ NETWORKS = {
     "norm_first": (3, [4, 5], "batch_norm|conv: {filters: 4}|relu|flatten|dense: 3"),
     "norm_last": (2, [4, 4], "conv: {filters: 3}|flatten|dense: 4|batch_norm: {eps: 0.1}"),
     "norm_after_relu": (2, [5, 5], "conv: {filters: 4}|relu|batch_norm|conv: {filters: 5, kernel: 2}|flatten|dense: 3"),
+    "norm_without_affine": (
+        2,
+        [7, 6],
+        "conv: 3|batch_norm: {affine: false}|tanh|conv: {filters: 4, freeze: true}|batch_norm: {affine: false}|relu|"
+        "flatten|dense: 3",
+    ),
     "norm_after_pool": (
         2,
         [6, 7],

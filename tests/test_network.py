@@ -46,9 +46,8 @@ def define(node, inputs, parameters, training):
         size, stride, dilation, padding = window_options(Case(kind, x.shape[1], x.shape[2:], options), "size")
         return naive.max_unpool(*inputs, size, stride, padding, dilation)
     if kind == "batch_norm" and not training:
-        moments, learned = (
-            [parameters[name] for name in names] for names in (("running_mean", "running_var"), ("weight", "bias"))
-        )
+        moments = parameters["running_mean"], parameters["running_var"]
+        learned = parameters.get("weight", np.ones(x.shape[1])), parameters.get("bias", np.zeros(x.shape[1]))
         return naive.normalize(x, *moments, *learned, node.layer.eps), None
     if kind == "dropout":  # of a rate of 0, or in an inference
         return x, lambda dy: ([dy], {})

@@ -68,7 +68,7 @@ class BatchNorm(Layer):
             normalize.statistics.step(channels, period, saved, *statistics),
             apply,
         ]
-        if b.dy is None:  # nothing is learned here, nor before it
+        if b.dy is None or not (self.affine or b.dx):  # nothing is learned here, nor before it
             return forward, []
         dweight, dbias = (b.gradients[n] if self.affine else np.empty(channels, real) for n in LEARNED)
         dy = b.dy.array
@@ -81,4 +81,4 @@ class BatchNorm(Layer):
             return forward, [(WEIGHT, sums)]
         dx, dx_rows = b.dx.array, np.stack([b.dx.row_starts, b.dy.row_starts, starts])
         data = normalize.normalize_gradient.step(many, dx, dy, x, dx_rows, length, terms, period[0])
-        return forward, [(WEIGHT, sums), (DATA, [data])]
+        return forward, [(WEIGHT if self.affine else DATA, sums), (DATA, [data])]

@@ -114,11 +114,11 @@ class KMeans(FromPatches):
 class WinnerTakeAll(FromPatches):
     """The S-cells of a neocognitron, by competition (Fukushima 1980; with two thresholds, Fukushima 2003).
 
-    The patches are shown one after another, as vectors of length 1. The filter that resembles a patch most, by more
-    than `learning_threshold`, wins: the patch is added to its reference vector. Where no filter does, the next unused
-    one takes the patch as its reference vector, as long as there is one; what is left unused is silent. Resemblance is
-    the cosine, for inputs that are not negative from 0 to 1; a patch of zeros teaches nothing. Where the paper's cells
-    compete in areas of a map, here each patch is an area of its own, and all of a window counts alike.
+    The patches are shown one after another in random order, as vectors of length 1. The filter that resembles a patch
+    most, by more than `learning_threshold`, wins: the patch is added to its reference vector. Where no filter does, the
+    next unused one takes the patch as its reference vector, as long as there is one; what is left unused is silent.
+    Resemblance is the cosine, for inputs that are not negative from 0 to 1; a patch of zeros teaches nothing. Where the
+    paper's cells compete in areas of a map, here each patch is an area of its own, and all of a window counts alike.
 
     For a `normalized_conv` with `center: false` and a relu behind it, which then give (resemblance - threshold) / (1 -
     threshold) or 0: the response of Fukushima's S-cells where the inhibition is strong.
@@ -129,9 +129,9 @@ class WinnerTakeAll(FromPatches):
 
     def learn(self, patches, filters, generator):
         sums, used = np.zeros((filters, patches.shape[1])), 0
-        shown = unit(patches)
+        shown = unit(patches)[generator.permutation(len(patches))]  # a data set may begin with all of one class
         references = np.zeros_like(sums)
-        for patch in shown[patches.any(1)]:
+        for patch in shown[shown.any(1)]:
             along = np.einsum("ij,j->i", references[:used], patch)  # not BLAS: its bits depend on its threads
             winner = int(along.argmax()) if used else 0
             if not used or along[winner] <= self.learning_threshold:
@@ -139,7 +139,7 @@ class WinnerTakeAll(FromPatches):
                     continue
                 winner, used = used, used + 1
             sums[winner] += patch
-            references[winner] = sums[winner] / np.linalg.norm(sums[winner])
+            references[winner] = sums[winner] / np.sqrt((sums[winner] ** 2).sum())
         root_mean_square = patches.shape[1] ** 0.5  # of a vector of length 1, inverted
         biases = np.full(filters, -self.threshold)
         return references / root_mean_square / (1 - self.threshold), biases / (1 - self.threshold)

@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 
 from cnncli.errors import SpecificationError
+from cnncli.layers.base import per_axis
 from cnncli.layers.dense import channels_first
 from cnncli.layers.patches import FromPatches
 from cnncli.network import Network
@@ -31,9 +32,13 @@ def learn_features(network: Network, feeder, seed: int, told=lambda path, kind: 
             raise SpecificationError(f"layer {node.path}: its init {init.kind} is for layers of one group")
         patches = node.layer.normalize(take_patches(network, feeder, node, init.patches, generator))
         weights, biases = init.learn(patches, filters, generator)
+        weights = weights.reshape(declared["weight"].file_shape)
+        if getattr(node.layer, "flip", False):
+            weights = np.flip(weights, tuple(range(2, weights.ndim)))
         for name, values in (("weight", weights), ("bias", biases)):
             if name in declared:
-                of_file = values.reshape(declared[name].file_shape)
+                shape = declared[name].file_shape  # a bias may be of each place
+                of_file = np.broadcast_to(values.reshape(*values.shape, *[1] * (len(shape) - values.ndim)), shape)
                 network.parameters.value(node.tensor(name))[:] = declared[name].from_file(of_file).reshape(-1)
         network.parameters.changed()
 
@@ -42,7 +47,9 @@ def take_patches(network: Network, feeder, node: Node, count: int, generator) ->
     """`count` patches of the input of a layer, or as many as there are, (P, elements of a filter), in files' order."""
     window = node.layer.parameters(node.shape)["weight"].file_shape[2:]
     window = (1,) * (3 - len(window)) + window
-    room = [n - k + 1 for n, k in zip(node.shape.size, window, strict=True)]
+    apart = per_axis(getattr(node.layer, "dilation", 1), node.shape.rank, "dilation")
+    taps = [np.arange(k) * step for k, step in zip(window, apart, strict=True)]
+    room = [n - int(of_axis[-1]) for n, of_axis in zip(node.shape.size, taps, strict=True)]
     if min(room) < 1:
         raise SpecificationError(f"layer {node.path}: its kernel is larger than its input: there is no such patch")
     per_image = min(PER_IMAGE, int(np.prod(room)))
@@ -53,15 +60,19 @@ def take_patches(network: Network, feeder, node: Node, count: int, generator) ->
         samples = chosen[start : start + BATCH]
         feeder.fill(plan, np.resize(samples, len(plan.samples)), 0)  # the last ones are filled up with any
         plan.infer()
-        found.append(_windows(values.interior[: len(samples)], node, window, room, per_image, generator))
+        found.append(_windows(values.interior[: len(samples)], node, taps, room, per_image, generator))
     return np.concatenate(found)[:count]
 
 
-def _windows(pixels, node: Node, window, room, per_image: int, generator) -> np.ndarray:
-    """Windows at random places of pixels (N, D, H, W, C): (N * per_image, C * window), channels first, float64."""
+def _windows(pixels, node: Node, taps, room, per_image: int, generator) -> np.ndarray:
+    """Windows at random places of pixels (N, D, H, W, C): (N * per_image, C * window), channels first, float64.
+
+    `taps` are a window's coordinates along each axis.
+    """
     corners = [generator.integers(0, n, (len(pixels), per_image)) for n in room]
-    taps = np.meshgrid(*map(np.arange, window), indexing="ij")
-    places = [corner[:, :, None] + tap.ravel() for corner, tap in zip(corners, taps, strict=True)]
+    places = [
+        corner[:, :, None] + tap.ravel() for corner, tap in zip(corners, np.meshgrid(*taps, indexing="ij"), strict=True)
+    ]
     taken = pixels[np.arange(len(pixels))[:, None, None], *places].astype(np.float64)
     if not node.shape.rank:
         taken = taken[..., channels_first(node.shape)]

@@ -137,7 +137,7 @@ def compete(patches, filters, threshold):
 def test_the_winner_takes_all(filters):
     """References of length 1, scaled for windows of root mean square 1; cells that nobody needs are silent."""
     shown = abs(GENERATOR(7).normal(size=(400, 6))) * GENERATOR(8).integers(0, 2, (400, 6))
-    wanted = np.array(compete(shown.tolist(), filters, 0.8))
+    wanted = np.array(compete(shown[GENERATOR(0).permutation(400)].tolist(), filters, 0.8))
     options = {"threshold": 0.6, "learning_threshold": 0.8}
     weights, biases = initializer({"winner_take_all": options}).learn(shown, filters, GENERATOR(0))
     used = len(wanted)
@@ -151,7 +151,9 @@ def test_a_worked_competition():
     """The second patch resembles the first by 0.8, the third none; the fourth comes too late for a cell of its own."""
     shown = np.array([[2.0, 0, 0], [4, 3, 0], [0, 0, 0], [0, 0, 5], [0, 1, 0]])
     options = {"threshold": 0.5, "learning_threshold": 0.7}
-    weights, _ = initializer({"winner_take_all": options}).learn(shown, 2, GENERATOR(0))
+    given = np.empty_like(shown)
+    given[GENERATOR(0).permutation(5)] = shown  # so that they are shown in this order
+    weights, _ = initializer({"winner_take_all": options}).learn(given, 2, GENERATOR(0))
     first = np.array([1.8, 0.6, 0]) / math.sqrt(1.8**2 + 0.6**2)
     np.testing.assert_allclose(weights * math.sqrt(3) * 0.5, [first, [0, 0, 1]], atol=1e-12)
 
@@ -171,6 +173,32 @@ def test_of_normalised_windows_patches_are_normalised(center):
     learn_features(network, feeder, 4)
     learned, _ = initializer("pca").learn(node.layer.normalize(all_patches(network, feeder, 4)), 4, GENERATOR(0))
     np.testing.assert_allclose(network.parameters.save()["0_normalized_conv.weight"].reshape(4, -1), learned)
+
+
+@pytest.mark.parametrize("options", ["dilation: 2", "flip: true", "bias: untied", "dilation: [1, 3], flip: true"])
+def test_what_is_learned_is_what_the_layer_computes(options):
+    """Each patch's products with what was learned from them are among the layer's outputs."""
+    network = network_of(
+        f"conv: {{filters: 4, kernel: [3, 2], {options}, init: {{pca: {{patches: 300}}}}}}|flatten|dense: 3"
+    )
+    feeder = feeder_of((7, 6), 2)
+    patches = all_patches(network, feeder, 4)
+    weights, biases = initializer("pca").learn(patches, 4, GENERATOR(0))
+    learn_features(network, feeder, 4)
+    plan, values = network.before(network.nodes[1], 50)
+    feeder.fill(plan, np.arange(50), 0)
+    plan.infer()
+    found = patches @ weights.T + biases
+    assert abs(found[:, None] - values.interior.reshape(-1, 4)[None]).max(2).min(1).max() < 1e-10
+
+
+def test_each_class_has_winners_though_the_data_set_begins_with_one():
+    shown = abs(GENERATOR(3).normal(size=(400, 8)))
+    shown[:200, :4] = shown[200:, 4:] = 0
+    options = {"learning_threshold": 0.9}
+    weights, _ = initializer({"winner_take_all": options}).learn(shown, 12, GENERATOR(0))
+    assert weights[:, :4].any()
+    assert weights[:, 4:].any()
 
 
 def all_patches(network, feeder, seed):
