@@ -35,7 +35,8 @@ def predict(run_or_file: str | None, images: list[Path], invert: bool = False, o
 def _one(found: checkpoint.Checkpoint, path: Path, invert: bool, out: Path | None) -> dict:
     network = found.network
     picture = read_picture(path, network.input.axes, network.input.channels, invert)
-    feeder = Feeder(datasets.Split(picture, np.zeros(1, np.int64)), found.normalization, network.arena.dtype)
+    unknown = np.zeros(picture.shape[:-1], np.uint8) if network.task == PIXELS else np.zeros(1, np.int64)
+    feeder = Feeder(datasets.Split(picture, unknown), found.normalization, network.arena.dtype)
     plan = network.plan(1, training=False)
     feeder.fill(plan, np.zeros(1, np.int64), 0)
     plan.forward()

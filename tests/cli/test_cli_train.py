@@ -97,6 +97,26 @@ def test_an_autoencoder_is_trained_and_draws(run, mistake, files):
     assert run("predict", "0.png", "--out", "drawn").out == f"0.png: drawn/0-output.png, loss {found['loss']:.4g}\n"
 
 
+def test_a_labeller_of_pixels_draws_its_map(run, mistake, files):
+    """Bright pixels are class 1: what one 1x1 convolution can learn."""
+    generator = np.random.default_rng(0)
+    for folder in ("cells/images", "cells/masks"):
+        Path(folder).mkdir(parents=True)
+    for i in range(12):
+        pixels = generator.choice(np.array([20, 30, 220, 230], np.uint8), (6, 7))
+        Image.fromarray(pixels).save(f"cells/images/{i}.png")
+        Image.fromarray((pixels > 127).astype(np.uint8)).save(f"cells/masks/{i}.png")
+    text = "name: bright\ninput: {channels: 1, size: [6, 7]}\nlayers: [conv: {filters: 2, kernel: 1}]\n"
+    Path("bright.yaml").write_text(f"{text}train: {{epochs: 30, batch_size: 2, optimizer: {{adam: 0.1}}}}\n")
+    run("train", "--model", "bright.yaml", "--dataset", "cells")
+    message = "error: the network labels pixels: say with --out in which folder"
+    assert mistake("predict", "cells/images/0.png") == (1, message)
+    [found] = json.loads(run("predict", "cells/images/0.png", "--out", "drawn", "--json").out)["predictions"]
+    mask = np.asarray(Image.open("cells/masks/0.png"))
+    np.testing.assert_array_equal(np.asarray(Image.open(found["map"])), 255 * mask)
+    assert list(found["shares"].values()) == pytest.approx([1 - mask.mean(), mask.mean()])
+
+
 def test_json_is_all_that_is_on_stdout(run, files):
     ended = run("train", "--model", "small.yaml", "--epochs", 1, "--json", "--quiet")
     assert ended.err == ""
