@@ -129,6 +129,13 @@ CONV = [
     conv(16, (5, 5), 16, 3, groups=16, padding="same"),
     conv(17, (5, 5), 17, 3, groups=17, stride=2, padding=1),
     conv(5, (6, 7), 15, 3, groups=5, padding="same"),
+    # narrow groups, whose channels share a vector: of 2, 4 and 8, whole vectors and parts, several blocks of channels
+    conv(6, (5, 9), 6, 3, groups=3, padding="same"),
+    conv(24, (6, 17), 24, 3, groups=3, padding=[[0, 1], [2, 0]]),
+    conv(48, (5, 6), 48, [2, 5], groups=24, stride=[2, 1], padding="same"),
+    conv(40, (6, 6), 40, 3, groups=10, dilation=2, padding="full", images=5),
+    conv(264, (3, 4), 264, 2, groups=66, bias=False),
+    conv(16, (3, 3), 16, 1, groups=2, stride=2, images=40),
     # many images, a lone one, no bias
     conv(3, (5, 5), 4, 3, images=40),
     conv(16, (2, 2), 16, 2, images=70, bias=False),
@@ -139,6 +146,7 @@ CONV = [
     conv(4, (16,), 6, 3, dilation=4, padding="full"),
     conv(16, (9,), 16, 3, dilation=2, padding=[[4, 0]]),
     conv(6, (29,), 6, 4, groups=2, padding=[[1, 2]]),
+    conv(8, (29,), 8, 5, groups=2, stride=2, padding="same"),
     conv(2, (1,), 3, 1, images=1),
     # three dimensions
     conv(1, (4, 5, 6), 3, 3),
@@ -147,6 +155,7 @@ CONV = [
     conv(16, (3, 3, 3), 17, 2, stride=2, padding="same"),
     conv(2, (2, 3, 3), 3, 3, padding="full"),
     conv(4, (5, 4, 4), 6, [3, 2, 2], groups=2, dilation=[2, 1, 1], padding=[[0, 1], [1, 0], 1]),
+    conv(8, (3, 4, 5), 8, [2, 3, 2], groups=4, dilation=[1, 2, 1], padding="same"),
     conv(5, (6, 2, 2), 4, [4, 1, 1], stride=[2, 1, 1]),
 ]
 
@@ -241,6 +250,8 @@ TRANSPOSED = [
     (8, (4, 4), {"filters": 12, "stride": [3, 2], "output_padding": [2, 0], "groups": 4}),
     (12, (5, 5), {"filters": 20, "kernel": 2, "stride": 2, "padding": "same", "groups": 2}),
     (7, (4, 4), {"filters": 7, "groups": 7, "stride": 2, "padding": 1, "output_padding": 1}),
+    (24, (4, 5), {"filters": 24, "groups": 3, "stride": 2, "padding": 1}),
+    (12, (5, 4), {"filters": 12, "kernel": [3, 2], "groups": 3, "stride": [1, 3], "output_padding": [0, 1]}),
     (4, (5, 4), {"filters": 5, "dilation": 2}),
     (2, (4, 4), {"filters": 9, "kernel": 2, "dilation": 3, "stride": 2, "output_padding": 2}),
     (6, (6, 5), {"filters": 4, "padding": [[0, 2], [2, 1]], "stride": 2}),

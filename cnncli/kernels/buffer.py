@@ -10,6 +10,10 @@ from cnncli.kernels.geometry import SLACK, Layout
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
 CHUNK = 1 << 26  # bytes that the arena asks for at least; pages that are never touched cost nothing
 
+# Bytes of arrays whose pages are touched: a masked load of no lanes, as of a bias that is not asked for, takes
+# microseconds where a page was never written (8 images of 128x28x28, 3x3 in groups of 8: 1.73 ms in place of 0.37).
+SMALL = 1 << 16
+
 
 class Arena:
     """Hands out zeroed, aligned arrays, each with SLACK bytes after it. Nothing is ever given back."""
@@ -31,6 +35,8 @@ class Arena:
             chunk = np.zeros(max(CHUNK, step) + ALIGNMENT, np.uint8)
             self._free = chunk[-chunk.ctypes.data % ALIGNMENT :]
         array = self._free[:wanted].view(dtype).reshape(shape)
+        if wanted <= SMALL:
+            array.fill(0)
         self._free = self._free[step:]
         self.bytes += step
         return array

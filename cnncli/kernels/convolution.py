@@ -91,6 +91,14 @@ class Convolution:
         """Elements of an output's window in its group: the rows of the weights."""
         return math.prod(self.weight_shape[1:5])
 
+    def pack(self, matrices: np.ndarray) -> np.ndarray:
+        """Weights (groups, taps * inputs, outputs of a group) -> flat, as the kernels take them."""
+        return strips.pack(matrices)
+
+    def unpack(self, flat: np.ndarray) -> np.ndarray:
+        """What `pack` was given: a copy."""
+        return strips.unpack(flat, self.groups, self.weight_shape[5])
+
     def _weight_strides(self, c_rows):
         """Between the taps of weights, in their rows."""
         _, height, width = self.kernel

@@ -1,10 +1,12 @@
-"""Depthwise convolution: each channel by itself. What is computed is in the tables.
+"""Convolution with few channels a group, depthwise with one. What is computed is in the tables.
 
-    y[p] (op)= bias + sum over taps t of x[start[p] + offset[t]] * w[t]     forward; with other taps the data gradient
-    dw[t] = sum over pixels p of x[start[p] + offset[t]] * dy[p]            the weight gradient
+    y[p, i ^ r] (op)= bias + sum over taps t, r of x[start[p] + offset[t], i] * w[t, r, i]    forward
+    dw[t, r, i] = sum over pixels p of x[start[p] + offset[t], i] * dy[p, i ^ r]              the weight gradient
     db = sum over pixels p of dy[p]
 
-A run is pixels at equal distances that share their taps: what lies in the padding is not among them.
+r goes below the width of a group, a power of two: w[t, r, i] leads from input i to output i ^ r, whose bits differ by
+r's. The data gradient is a forward pass with other taps and turned weights, w[t, r, i ^ r]. A run is pixels at equal
+distances that share their taps: what lies in the padding is not among them.
 """
 
 from cnncli.kernels.depthwise_tile import sum_pixels, sum_taps
@@ -13,12 +15,13 @@ from cnncli.kernels.tile import ACCUMULATE, ACCUMULATE_GATE, GATE
 
 
 @kernel
-def depthwise(first_task, last_task, y, x, w, bias, gate, runs, taps, columns, op, parts):
+def depthwise(first_task, last_task, y, x, w, bias, gate, runs, taps, columns, op, parts, address, group, out):
     """y = op(bias + sum over taps of x * w): forward, and with other taps the data gradient.
 
-    y (N, Y), x (N, X), gate (N, G). runs (R, 9): first pixel and distance of pixels in x, in y and in gate, then
-    pixels, first tap, taps. taps (2, T): the offset of each tap in x and in w. columns (K, 2): first channel and count
-    of each group of channels. `parts` cuts the runs of an image. One task owns its elements.
+    y (N, Y), x (N, X), w (taps, group, out), gate (N, G). runs (R, 9): first pixel and distance of pixels in x, in y
+    and in gate, then pixels, first tap, taps. taps (2, T): the offset of each tap in x and in w. columns (K, 2): first
+    channel and count of each block of channels. `parts` cuts the runs of an image. `address` is that of the runs of
+    this width of `group`, as `sum_taps` takes it. One task owns its elements.
     """
     many, size, per_part = columns.shape[0], y.itemsize, (runs.shape[0] + parts - 1) // parts
     for task in range(first_task, last_task):
@@ -32,9 +35,11 @@ def depthwise(first_task, last_task, y, x, w, bias, gate, runs, taps, columns, o
             table = taps.ctypes.data + 8 * tap
             sum_taps(
                 y,
+                address,
+                group,
                 pixels,
                 (x_image + size * x_first, x_step),
-                (table, w.ctypes.data + size * first, table + 8 * taps.shape[1], n_taps),
+                (table, w.ctypes.data + size * first, table + 8 * taps.shape[1], out, n_taps),
                 (y_image + size * y_first, y_step),
                 (bias.ctypes.data + size * first, gate_image + size * gate_first, gate_step, op),
                 channels,
@@ -42,13 +47,16 @@ def depthwise(first_task, last_task, y, x, w, bias, gate, runs, taps, columns, o
 
 
 @kernel
-def depthwise_gradient(first_task, last_task, dw, partial, x, dy, blocks, taps, columns, x_steps, dy_steps):
+def depthwise_gradient(
+    first_task, last_task, dw, partial, x, dy, blocks, taps, columns, x_steps, dy_steps, address, group
+):
     """partial[s] = sum of x * dy over the s-th chunk of blocks, and in its last row that of dy.
 
-    partial (S, T + 1, C), dw (T, C), which `add_taps` fills, x (N, X), dy (N, Y). Chunks are of the blocks of all
-    images one after another. blocks (B, 7) of an image: first pixel in x and in dy, rows, pixels of a row, first tap,
-    taps, whether it counts in db. taps (2, T): the offset of each tap in x and in w. Steps: the distances of rows and
-    of pixels. One task owns its elements.
+    partial (S, T + 1, C), dw (T, C), which `add_taps` fills, T taps times the width of a group, x (N, X), dy (N, Y).
+    Chunks are of the blocks of all images one after another. blocks (B, 7) of an image: first pixel in x and in dy,
+    rows, pixels of a row, first tap, taps, whether it counts in db. taps (2, T): the offset of each tap in x and in w.
+    Steps: the distances of rows and of pixels. `address` and `group` as in `depthwise`, for `sum_pixels`. One task owns
+    its elements.
     """
     chunks, many, size, n_taps, width = partial.shape[0], columns.shape[0], dw.itemsize, dw.shape[0], dw.shape[1]
     total = x.shape[0] * blocks.shape[0]
@@ -66,10 +74,12 @@ def depthwise_gradient(first_task, last_task, dw, partial, x, dy, blocks, taps, 
             table = taps.ctypes.data + 8 * tap
             sum_pixels(
                 dw,
+                address,
+                group,
                 of_block,
                 (x.ctypes.data + size * (n * x.shape[1] + x_first + first), x_steps[0], x_steps[1], table),
                 (dy.ctypes.data + size * (n * dy.shape[1] + dy_first + first), dy_steps[0], dy_steps[1]),
-                (to, table + 8 * taps.shape[1], n_taps * width, counted),
+                (to, table + 8 * taps.shape[1], width, n_taps * width, counted),
                 (rows, pixels),
                 channels,
             )
@@ -85,6 +95,18 @@ def add_taps(first_tap, last_tap, dw, db, partial):
             more = partial[s, t]
             for c in range(own.shape[0]):
                 own[c] += more[c]
+
+
+@kernel
+def turn_groups(first_row, last_row, turned, w, group):
+    """turned[t, r, i] = w[t, r, i ^ r]: from weights by inputs to weights by outputs, and back. A task owns a row.
+
+    Both (taps * group, C).
+    """
+    for row in range(first_row, last_row):
+        r = row % group
+        for i in range(w.shape[1]):
+            turned[row, i] = w[row, i ^ r]
 
 
 @kernel

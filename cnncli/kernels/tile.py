@@ -38,7 +38,7 @@ from cnncli.kernels.epilogue import (  # noqa: F401 - the tile's operations, for
     emit_epilogue,
 )
 from cnncli.kernels.native import compiles, named, packed
-from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, phis
+from cnncli.kernels.vectors import HOST, I64, REALS, Vectors, at, integer, opaque, phis
 
 NARROW, SINGLE, WIDE = range(3)  # half a register of columns, one register, two
 
@@ -87,11 +87,6 @@ VARIANTS = [
 ]
 
 
-def _opaque(builder, value):
-    """The value, of unknown origin: LLVM would make each distance from the one before, a chain of additions."""
-    return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [value], False)
-
-
 def _row_places(v, table, rows, mode):
     """The offset of the first row, and a function that gives a row's pointer from that of the first.
 
@@ -106,7 +101,8 @@ def _row_places(v, table, rows, mode):
         if rows > 16:  # more registers than there are: the chain it is
             return first, lambda pointer, row: at(builder, pointer, builder.mul(step, integer(row)))
         bytes_apart = builder.mul(step, integer(v.itemsize))
-        distances = {n: _opaque(builder, builder.mul(bytes_apart, integer(n))) for n in range(1, rows, 2)}
+        # opaque: LLVM would make each distance from the one before, a chain of additions
+        distances = {n: opaque(builder, builder.mul(bytes_apart, integer(n))) for n in range(1, rows, 2)}
 
         def strided(pointer, row):
             if not row:

@@ -116,6 +116,11 @@ def at(builder, pointer, offset):
     return builder.gep(pointer, [offset])
 
 
+def opaque(builder, value):
+    """The integer, of an origin unknown to LLVM."""
+    return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [value], False)
+
+
 def phis(kind, values, source, builder):
     """One phi a value, each coming from the block `source` with that value."""
     found = []

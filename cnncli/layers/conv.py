@@ -16,6 +16,7 @@ from pydantic import Field
 from cnncli.kernels import pixel_convolution, untied
 from cnncli.kernels.convolution import Convolution, plan_bias_gradient
 from cnncli.kernels.geometry import packed
+from cnncli.kernels.grouped_convolution import convolution_of
 from cnncli.layers import conv_weights
 from cnncli.layers.base import (
     BIASES,
@@ -66,7 +67,7 @@ class Conv(Learner):
         if self.connections and self.groups > 1:
             raise ValueError("it takes connections or groups, not both")
         axes = window_axes(shape, self.kernel, self.stride, self.dilation, self.padding)
-        return Convolution(axes, shape.channels, self.filters, self.groups, self.algorithm)
+        return convolution_of(axes, shape.channels, self.filters, self.groups, self.algorithm)
 
     def output_shape(self, shape):
         self._pairs(shape)

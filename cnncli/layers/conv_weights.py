@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from cnncli.kernels.convolution import Convolution
-from cnncli.kernels.strips import pack, unpack
 from cnncli.layers.base import Parameter, Shape
 from cnncli.layers.initializers import Constant, Initializer
 
@@ -24,12 +23,12 @@ def weight(convolution: Convolution, rank: int, fans: tuple[int, int], init: Ini
     file_shape, taps = (groups * c_out, c_in, *kernel[3 - rank :]), math.prod(kernel)
 
     def to_file(w):
-        ours = unpack(w, groups, c_out).reshape(groups, *kernel, c_in, c_out)
+        ours = convolution.unpack(w).reshape(groups, *kernel, c_in, c_out)
         return ours.transpose(0, 5, 4, 1, 2, 3).reshape(file_shape)
 
     def from_file(w):
         ours = w.reshape(groups, c_out, c_in, *kernel).transpose(0, 3, 4, 5, 2, 1)
-        return pack(ours.reshape(groups, taps * c_in, c_out))
+        return convolution.pack(ours.reshape(groups, taps * c_in, c_out))
 
     size = (groups * taps * c_in * c_out,)
     return Parameter(size, file_shape, fans, init, to_file=to_file, from_file=from_file)

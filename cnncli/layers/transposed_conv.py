@@ -12,6 +12,7 @@ from pydantic import Field
 
 from cnncli.kernels.convolution import Convolution, plan_bias_gradient
 from cnncli.kernels.geometry import Axis
+from cnncli.kernels.grouped_convolution import convolution_of
 from cnncli.layers import conv_weights
 from cnncli.layers.base import (
     AXES,
@@ -57,7 +58,7 @@ class TransposedConv(Learner):
         for count, what in ((shape.channels, "input channels"), (self.filters, "filters")):
             if count % self.groups:
                 raise ValueError(f"its {count} {what} do not divide into {self.groups} groups")
-        return Convolution(self.mirrored_axes(shape), self.filters, shape.channels, self.groups)
+        return convolution_of(self.mirrored_axes(shape), self.filters, shape.channels, self.groups)
 
     def mirrored_axes(self, shape: Shape) -> tuple[Axis, Axis, Axis]:
         """The axes of the mirrored convolution, from output to input."""
