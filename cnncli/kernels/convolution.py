@@ -120,8 +120,8 @@ class Convolution:
             arena = arena or Arena(w.dtype)
             return winograd.plan_forward(self, y, x, w, bias, op, arena, other, prepared)
         c_in, c_out = self.weight_shape[4:]
-        # Along the width a tap that reads the border's zeros can be left out where it is summed by itself: 0.59 to 0.97 of
-        # the time (64 images of 64x8x8, 4 groups, and of 32x16x16, 2), but 1.67 with a stride, which cuts rows in two.
+        # Along the width a tap that reads the border's zeros can be left out where it is summed by itself: 0.59 to 0.97
+        # of the time (64 images of 64x8x8, 4 groups, of 32x16x16, 2), but 1.67 with a stride, which cuts rows in two.
         all_taps = *(any(both) for both in self.border[:2]), self.merged or self.axes[2].stride > 1
         groups = [
             self._bordered(i, axis) if reads_all else geometry.forward_groups(axis)
