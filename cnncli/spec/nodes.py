@@ -105,6 +105,7 @@ class _Graph:
             layer = layer.fitted(self.values[self.ends[entry.reference]]) if entry.reference else layer
             output = layer.output_shape(*shapes)
             for parameter in layer.parameters(shapes[0]).values():
+                parameter.init.check_layer(layer, shapes[0])
                 parameter.init.check(parameter.kernel_shape)
         except ValueError as error:
             raise self.mistake(entry, one_line(str(error))) from None
