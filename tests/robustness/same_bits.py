@@ -108,10 +108,9 @@ def digest(folder: Path, result: dict) -> str:
     return found.hexdigest()
 
 
-def work(plan: dict, place: Path, threads: int, before: int | None, whole: bool) -> None:
-    """What one process does; prints a dictionary of what was done, and its digest."""
-    kernels.set_threads(threads)
-    found = {}
+def work(plan: dict, threads: int, before: int | None, whole: bool) -> dict[str, str]:
+    """What one process does for a model, and its digest."""
+    found, place = {}, Path(plan["data"]).parent
     for repeat in range(1, plan["repeats"] + 1):
         if before:
             folder = place / f"cut-{before}-{repeat}"
@@ -125,20 +124,28 @@ def work(plan: dict, place: Path, threads: int, before: int | None, whole: bool)
             gc.collect()
     if whole and threads == max(THREADS):
         found["auto"] = digest(place / "auto", train(plan, place / "auto", None, Listener()))
-    print(json.dumps(found))
+        kernels.set_threads(threads)
+    return found
 
 
-def measure(plan: dict, place: Path) -> dict[str, str]:
-    """All digests of a model by what was done."""
-    found = {}
+def measure(plans: list[dict]) -> list[dict[str, str]]:
+    """For each plan all digests, by what was done."""
+    found = [{} for _ in plans]
     for threads, before, whole in [(1, None, True), (2, 1, True), (3, 2, True), (4, 3, True), (1, 4, False)]:
         variables = os.environ | {"NUMBA_NUM_THREADS": str(threads)}
-        command = [sys.executable, __file__, "--work", json.dumps([plan, str(place), threads, before, whole])]
+        command = [sys.executable, __file__, "--work", json.dumps([plans, threads, before, whole])]
         ended = subprocess.run(command, env=variables, capture_output=True, text=True)
         if ended.returncode:
-            raise SystemExit(f"{plan['model']}, {threads} threads: {ended.stderr.strip().splitlines()[-1]}")
-        found |= json.loads(ended.stdout)
+            raise SystemExit(f"{threads} threads: {ended.stderr}")
+        for of_plan, more in zip(found, json.loads(ended.stdout), strict=True):
+            of_plan |= more
     return found
+
+
+def plan_in(folder: Path, model: str, data_dir: Path | None = None, repeats: int = 1) -> dict:
+    """The plan of a model whose data and runs are in a folder."""
+    plan = plan_of(model) | {"repeats": repeats, "data": str(folder / "samples.npz")}
+    return plan | {"source": write_data(plan, data_dir, Path(plan["data"]))}
 
 
 def main() -> int:
@@ -149,20 +156,18 @@ def main() -> int:
     parser.add_argument("--work", help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.work:
-        plan, place, *how = json.loads(a.work)
-        work(plan, Path(place), *how)
+        plans, *how = json.loads(a.work)
+        kernels.set_threads(how[0])
+        print(json.dumps([work(plan, *how) for plan in plans]))
         return 0
     differ = 0
     for model in a.models or [name for name, _ in spec.models()]:
+        started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            started, plan = time.monotonic(), plan_of(model) | {"repeats": a.repeats}
-            plan["data"] = str(Path(folder, "samples.npz"))
-            data = write_data(plan, a.data_dir, Path(plan["data"]))
-            found = measure(plan, Path(folder))
-        digests = list(found.values())
-        told = (
-            f"{plan['steps']} steps of {plan['batch']} of {data}, {len(found)} runs, {time.monotonic() - started:.0f} s"
-        )
+            plan = plan_in(Path(folder), model, a.data_dir, a.repeats)
+            (found,) = measure([plan])
+        digests, seconds = list(found.values()), time.monotonic() - started
+        told = f"{plan['steps']} steps of {plan['batch']} of {plan['source']}, {len(found)} runs, {seconds:.0f} s"
         print(f"{model}: {'equal' if len(set(digests)) == 1 else 'DIFFERENT'}, sha256 {digests[0]}, {told}", flush=True)
         if len(set(digests)) > 1:
             differ += 1
