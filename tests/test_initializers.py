@@ -1,6 +1,9 @@
 """First values of weights: their variance, their bounds, and that they depend on the seed and the path alone."""
 
 import math
+import os
+import subprocess
+import sys
 
 import networks
 import numpy as np
@@ -114,3 +117,29 @@ class TestCodes:
         assert abs(codes.mean()) < 5 / math.sqrt(codes.size)
         np.testing.assert_array_equal(codes, initial(weight, 1, "a.weight"))
         assert (codes != initial(weight, 2, "a.weight")).any()
+
+
+BITS = """
+from hashlib import sha256
+import cnncli.cli
+import numpy as np
+from cnncli.layers.initializers import initializer
+draw = np.random.default_rng(0)
+patches = draw.normal(size=(9000, 300))
+for kind in ("pca", "whitening", "kmeans"):
+    learned = initializer({kind: {}}).learn(patches[:, :108] * np.linspace(1, 3, 108), 100, draw)
+    print(kind, *(sha256(array.tobytes()).hexdigest() for array in learned))
+    learned = initializer({kind: {}}).learn(patches, 100, draw)
+    print(kind, *(sha256(array.tobytes()).hexdigest() for array in learned))
+print(sha256(initializer("orthogonal").make(draw, (300, 256), None).tobytes()).hexdigest())
+"""
+
+
+def test_bits_do_not_depend_on_the_threads_of_blas():
+    """Nor, so, on how many cores a machine has."""
+    found, command = [], [sys.executable, "-c", BITS]
+    for count in ("1", "2", "4"):
+        variables = os.environ | {"OPENBLAS_NUM_THREADS": count}
+        found.append(subprocess.run(command, env=variables, capture_output=True, check=True).stdout)
+    assert len(set(found)) == 1
+    assert found[0].count(b"\n") == 7

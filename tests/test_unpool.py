@@ -173,6 +173,8 @@ def test_receptive_fields():
     ("max_pool: {size: 2, name: p}|conv: {filters: 3, padding: same}|unpool: p", 2,
      "layer 2_unpool (unpool): its input is 3x3x3, what the pooling makes 1x3x3: they must be alike"),
     ("max_pool: {size: 2, name: p}|conv: {filters: 1, kernel: 2}|unpool: {of: p}", 2, "its input is 1x2x2"),
+    ("max_pool: {size: 2, name: p}|max_pool: {size: 2, from: input}|unpool: p|conv: 3", 0,
+     "layer p (max_pool): no layer reads what it makes, an unpool only where its maxima are: read it or remove both"),
     ("max_pool: {size: 2, name: p}|unpool", 1, 'layers[1].unpool: missing key "of"'),
     ("max_pool: {size: 2, name: p}|unpool: 3", 1, "layers[1].unpool.of: expected a name"),
 ])  # fmt: skip

@@ -109,4 +109,5 @@ def peer(name: str, mode: str, python: str, threads: int, keeps: bool = True) ->
 
 def environment(threads: int) -> dict[str, str]:
     """The variables of a process that may use so many threads."""
-    return {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    count = str(threads)
+    return {**os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}

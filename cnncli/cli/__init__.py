@@ -4,6 +4,10 @@ import importlib
 import os
 import sys
 
+# Before NumPy is imported: its OpenBLAS cuts sums by the number of its threads, as many as there are cores. The
+# eigenvectors of 75 columns and products of 300 had other bits on two threads, and with them what initialisers learn.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import click
 
 from cnncli import __version__

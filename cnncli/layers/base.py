@@ -275,6 +275,8 @@ class Learner(Layer):
     Its data gradient must not need what the other parts of its backward leave behind.
     """
 
+    learns_patches: ClassVar[bool] = False  # each of its outputs is the product of a filter with a patch of its input
+
     freeze: bool = False
 
     def declared(self, shape):

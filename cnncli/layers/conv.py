@@ -47,6 +47,7 @@ class Conv(Learner):
     gate = True
     accumulate = True
     scalable = True
+    learns_patches = True
 
     filters: Dimension
     kernel: PerAxis = 3

@@ -31,6 +31,7 @@ class Dense(Learner):
     gate = True
     accumulate = True
     scalable = True
+    learns_patches = True
 
     units: Dimension
     bias: bool = True

@@ -25,6 +25,9 @@ class Initializer(BaseModel):
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError where weights of a shape cannot be made."""
 
+    def check_layer(self, layer, shape) -> None:
+        """Raise ValueError for a `Layer` with an input of a `Shape` whose weights it cannot make."""
+
     def make(self, generator: np.random.Generator, shape, fans) -> np.ndarray:
         """Weights of a shape whose (fan in, fan out) are `fans`."""
         raise NotImplementedError

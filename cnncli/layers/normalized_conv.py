@@ -42,6 +42,7 @@ class NormalizedConv(Learner):
     lone = "filters"
     fuse_relu = True
     scalable = True
+    learns_patches = True
 
     filters: Dimension
     kernel: PerAxis = 3

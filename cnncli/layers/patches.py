@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from cnncli.layers.base import AXES, LAYERS
 from cnncli.layers.initializers import He, Initializer, register
 
 
@@ -16,6 +17,21 @@ class FromPatches(Initializer):
     """`patches` is how many are taken from the training split, at random."""
 
     patches: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+
+    def check_layer(self, layer, shape):
+        if not getattr(layer, "learns_patches", False):
+            known = ", ".join(sorted(kind for kind, cls in LAYERS.items() if getattr(cls, "learns_patches", False)))
+            raise ValueError(f"its init {self.kind} learns from patches: it is for {known}")
+        for option, plain in (("groups", 1), ("connections", None)):
+            if getattr(layer, option, plain) != plain:
+                raise ValueError(f"its init {self.kind} learns from patches of all channels: it takes no {option}")
+        for axis, span, size in zip(AXES, layer.window(shape)[0], shape.size, strict=True):
+            if span > size:
+                window = f"its window of {span} is larger than the {axis} {size} of its input"
+                raise ValueError(f"{window}, in which its init {self.kind} finds no patch")
+        if getattr(self, "threshold", 0) and not layer.bias:
+            place = "puts its threshold into the bias: `bias: false` needs `threshold: 0`"
+            raise ValueError(f"its init {self.kind} {place}")
 
     def make(self, generator, shape, fans):
         found = np.empty(shape)
@@ -120,12 +136,17 @@ class WinnerTakeAll(FromPatches):
     Resemblance is the cosine, for inputs that are not negative from 0 to 1; a patch of zeros teaches nothing. Where the
     paper's cells compete in areas of a map, here each patch is an area of its own, and all of a window counts alike.
 
-    For a `normalized_conv` with `center: false` and a relu behind it, which then give (resemblance - threshold) / (1 -
-    threshold) or 0: the response of Fukushima's S-cells where the inhibition is strong.
+    For a `normalized_conv` with a relu behind it, which then give (resemblance - threshold) / (1 - threshold) or 0, as
+    Fukushima's S-cells do where the inhibition is strong; with `center` resemblance is the correlation.
     """
 
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5
     learning_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.7
+
+    def check_layer(self, layer, shape):
+        if layer.kind != "normalized_conv":
+            raise ValueError(f"its init {self.kind} is for normalized_conv: its threshold needs windows of one length")
+        super().check_layer(layer, shape)
 
     def learn(self, patches, filters, generator):
         sums, used = np.zeros((filters, patches.shape[1])), 0

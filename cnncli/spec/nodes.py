@@ -82,6 +82,7 @@ class _Graph:
         self.values = [shape]
         self.ends = {INPUT: 0}
         self.unrolling = False
+        self.unpooled: set[int] = set()  # what poolings make whose places an unpooling asks for
         self.step = ""  # ends the paths of nodes in later steps of a `recurrent`
 
     def follow(self, entries: Sequence[Entry], value: int) -> int:
@@ -105,6 +106,7 @@ class _Graph:
             layer = layer.fitted(self.values[self.ends[entry.reference]]) if entry.reference else layer
             output = layer.output_shape(*shapes)
             for parameter in layer.parameters(shapes[0]).values():
+                parameter.init.check_layer(layer, shapes[0])
                 parameter.init.check(parameter.kernel_shape)
         except ValueError as error:
             raise self.mistake(entry, one_line(str(error))) from None
@@ -122,8 +124,10 @@ class _Graph:
         read = {value for node in self.nodes for value in node.inputs}
         for value, entry in enumerate(self.entries[:-1], 1):
             if value not in read:
-                message = f"layer {entry.path} ({entry.kind}): no layer reads what it makes: remove it"
-                raise SpecificationError(f"{entry.location}: {message}")
+                unread = "no layer reads what it makes: remove it"
+                if value in self.unpooled:
+                    unread = "no layer reads what it makes, an unpool only where its maxima are: read it or remove both"
+                raise SpecificationError(f"{entry.location}: layer {entry.path} ({entry.kind}): {unread}")
 
     def unpool(self, entry: Entry, value: int) -> int:
         """Append an unpooling, which reads what the pooling that it names reads, and a value."""
@@ -132,6 +136,7 @@ class _Graph:
         if not (pooling and isinstance(pooling.layer, MaxPool)):
             kind = pooling.layer.kind if pooling else "the network's input"
             raise self.mistake(entry, f"{quote(entry.layer.of)} is no max_pool: it is {kind}")
+        self.unpooled.add(end)
         return self.add(entry, Unpooling(pooling=pooling.layer), (pooling.inputs[0], value))
 
     def unroll(self, entry: Entry, value: int) -> int:

@@ -4,7 +4,6 @@ import zlib
 
 import numpy as np
 
-from cnncli.errors import SpecificationError
 from cnncli.layers.base import per_axis
 from cnncli.layers.dense import channels_first
 from cnncli.layers.patches import FromPatches
@@ -27,9 +26,7 @@ def learn_features(network: Network, feeder, seed: int, told=lambda path, kind: 
         told(node.path, init.kind)
         generator = np.random.default_rng([seed, zlib.crc32(node.path.encode())])
         declared = node.layer.parameters(node.shape)
-        filters, inputs = declared["weight"].file_shape[:2]
-        if inputs != node.shape.channels:
-            raise SpecificationError(f"layer {node.path}: its init {init.kind} is for layers of one group")
+        filters = declared["weight"].file_shape[0]
         patches = node.layer.normalize(take_patches(network, feeder, node, init.patches, generator))
         weights, biases = init.learn(patches, filters, generator)
         weights = weights.reshape(declared["weight"].file_shape)
@@ -50,8 +47,6 @@ def take_patches(network: Network, feeder, node: Node, count: int, generator) ->
     apart = per_axis(getattr(node.layer, "dilation", 1), node.shape.rank, "dilation")
     taps = [np.arange(k) * step for k, step in zip(window, apart, strict=True)]
     room = [n - int(of_axis[-1]) for n, of_axis in zip(node.shape.size, taps, strict=True)]
-    if min(room) < 1:
-        raise SpecificationError(f"layer {node.path}: its kernel is larger than its input: there is no such patch")
     per_image = min(PER_IMAGE, int(np.prod(room)))
     images = min(len(feeder), -(-count // per_image))
     chosen, found = np.sort(generator.permutation(len(feeder))[:images]), []

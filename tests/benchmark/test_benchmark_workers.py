@@ -68,7 +68,8 @@ def test_freed_memory_is_kept_for_speed_and_not_where_memory_is_measured(monkeyp
     assert not workers.KEEP_MEMORY.keys() & seen[1].keys()
     assert ["PYTHONPATH" in variables for variables in seen] == [False, True, True]
     assert seen[2]["CNNCLI_CACHE"] == "empty"
-    assert {variables["OMP_NUM_THREADS"] for variables in seen} == {"3"}
+    for library in ("OMP", "OPENBLAS"):
+        assert {variables[f"{library}_NUM_THREADS"] for variables in seen} == {"3"}
 
 
 def test_interpreters_are_searched_in_order(monkeypatch):

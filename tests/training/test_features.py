@@ -237,15 +237,52 @@ def test_bits_do_not_depend_on_the_number_of_threads(layer, kind):
     assert len(found) == 1
 
 
-@pytest.mark.parametrize(("layers", "message"), [
-    ("conv: {filters: 4, groups: 2, init: kmeans}|flatten|dense: 3", "0_conv: its init kmeans is for layers of one"),
-    ("conv: {filters: 4, kernel: 9, padding: same, init: kmeans}|flatten|dense: 3", "larger than its input"),
-])  # fmt: skip
-def test_what_has_no_patches(layers, message):
+NO_PATCHES = [
+    ("conv: {filters: 4, groups: 2, init: kmeans}", "learns from patches of all channels: it takes no groups"),
+    ("conv: {filters: 2, connections: [[0], [1]], init: pca}", "of all channels: it takes no connections"),
+    ("conv: {filters: 4, kernel: [3, 5], dilation: 2, padding: same, init: kmeans}",
+     "its window of 9 is larger than the width 6 of its input, in which its init kmeans finds no patch"),
+    ("conv: {filters: 9, padding: same, init: {kmeans: {split: true}}}", "its 9 filters are an odd number"),
+    *((f"{layer}, init: {{kmeans: {{split: true}}}}}}",
+       "its init kmeans learns from patches: it is for conv, dense, normalized_conv;")
+      for layer in ("transposed_conv: {filters: 9", "transposed_conv: {filters: 2", "depthwise_conv: {kernel: 3",
+                    "local_conv: {filters: 4, kernel: [6, 3]", "tiled_conv: {filters: 4, tiles: 2")),
+    ("conv: {filters: 19, init: pca}", "its init pca gives at most 18 filters, the elements of a patch"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "message"), NO_PATCHES)
+def test_what_has_no_patches(layer, message):
+    with pytest.raises(SpecificationError, match=r"^\S+:\d+: layer 0_") as refused:
+        network_of(f"{layer}|flatten|dense: 3")
+    assert message in str(refused.value)
+
+
+THRESHOLDS = [
+    ("conv: {filters: 4, bias: false, init: kmeans}", "kmeans"),
+    ("flatten|dense: {units: 4, bias: false, init: {kmeans: {threshold: 0.1}}}", "kmeans"),
+    ("normalized_conv: {filters: 4, bias: false, init: winner_take_all}", "winner_take_all"),
+]
+
+
+@pytest.mark.parametrize(("layers", "kind"), THRESHOLDS)
+def test_a_threshold_is_never_dropped(layers, kind):
+    message = f"its init {kind} puts its threshold into the bias: `bias: false` needs `threshold: 0`"
     with pytest.raises(SpecificationError, match=message):
-        learn_features(network_of(layers), feeder_of((7, 6), 2), 0)
+        network_of(f"{layers}|flatten|dense: 3")
 
 
-def test_more_components_than_there_are():
-    with pytest.raises(SpecificationError, match="its init pca gives at most 18 filters, the elements of a patch"):
-        network_of("conv: {filters: 19, init: pca}|flatten|dense: 3")
+@pytest.mark.parametrize("kind", ["kmeans", "winner_take_all"])
+def test_without_a_threshold_a_bias_is_not_needed(kind):
+    layer = f"normalized_conv: {{filters: 4, bias: false, center: false, init: {{{kind}: {{threshold: 0}}}}}}"
+    network = network_of(f"{layer}|flatten|dense: 3")
+    before = network.parameters.save()["0_normalized_conv.weight"]
+    learn_features(network, feeder_of((7, 6), 2), 0)
+    assert (network.parameters.save()["0_normalized_conv.weight"] != before).any()
+
+
+@pytest.mark.parametrize("layer", ["conv: {filters: 4", "flatten|dense: {units: 4"])
+def test_a_winner_needs_windows_of_one_length(layer):
+    message = "its init winner_take_all is for normalized_conv: its threshold needs windows of one length"
+    with pytest.raises(SpecificationError, match=message):
+        network_of(f"{layer}, init: winner_take_all}}|flatten|dense: 3")
