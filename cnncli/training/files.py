@@ -14,7 +14,7 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
 
     Raises OSError, whose file name is `path`, where the disk does not take it: then the old file stays.
     """
-    with _naming(path):
+    with naming(path):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
             try:
@@ -36,7 +36,7 @@ def put(path: Path, offset: int, data: bytes) -> None:
 
     Raises OSError, whose file name is `path`: then the file ends at the offset, as far as the disk lets it.
     """
-    with _naming(path):
+    with naming(path):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             os.ftruncate(handle, offset)
@@ -96,7 +96,7 @@ def _write(handle: int, data: bytes | bytearray) -> None:
 
 
 @contextlib.contextmanager
-def _naming(path: Path):
+def naming(path: Path):
     """Errors name the file that was asked for, not the temporary one or none."""
     try:
         yield

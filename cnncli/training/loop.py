@@ -160,7 +160,7 @@ class Run:
         parameters = self.network.parameters
         found = {name for name in parameters.declared if not np.isfinite(parameters.gradient(name)).all()}
         nodes = reversed(self.network.nodes)
-        return next((node.path for node in nodes if found.intersection(map(node.tensor, node.parameters))), None)
+        return next((node.path for node in nodes if found & node.parameters.keys()), None)
 
     def _diverged(self, what: str, path: str | None = None) -> DivergedError:
         first = f", first in layer {path}" if path else ""

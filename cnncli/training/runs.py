@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnncli.errors import CheckpointError, CnncliError
 from cnncli.spec.yaml import dump
-from cnncli.training.files import clear_leftovers, leftovers, make_folder, put, write_atomically
+from cnncli.training.files import clear_leftovers, leftovers, make_folder, naming, put, write_atomically
 
 try:
     import fcntl
@@ -103,8 +103,9 @@ def _lock(folder: Path, handle: int) -> None:
         raise CnncliError(f"{folder}: process {holder} is training in it: wait for it, or stop it first") from None
     except OSError:
         return  # a file system without locks
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, str(os.getpid()).encode(), 0)
+    with naming(folder / LOCK):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
 
 
 def describe(folder: Path, source: str, resolved: dict) -> None:

@@ -124,7 +124,9 @@ def main() -> None:
                     hit = [problem for was_hit, problem in ended if was_hit]
                     tried, problems = tried + len(hit), problems + [p for p in hit if p]
                     first = numbers.stop if len(hit) == len(numbers) else 0
-                print(f"{way}, {errno.errorcode[code]}: {tried} calls failed so far, {len(problems)} problems", flush=True)
+                print(
+                    f"{way}, {errno.errorcode[code]}: {tried} calls failed so far, {len(problems)} problems", flush=True
+                )
         print("\n".join(problems))
         sys.exit(bool(problems))
 

@@ -2,8 +2,8 @@
 
     python tests/robustness/kill.py [--kills 200] [--inside 50] [--seed 0]
 
-After each kill every checkpoint has to be readable and the last one no older than before; every run that came to its end
-has to have the bits of one that nobody disturbed. A kill was inside a save where it left a half-written file.
+After each kill every checkpoint has to be readable and the last one no older than before; every run that came to its
+end has to have the bits of one that nobody disturbed. A kill was inside a save where it left a half-written file.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python tests/robustness/power_loss.py
 
-What was not flushed may be there, or in part, or as zeros, or not at all; a name that is new or was changed is safe once
-its folder was flushed. After each loss the checkpoints have to be readable, the last one at least that of the last save
+What was not flushed may be there, or in part, or as zeros, or not at all; a name that is new or was changed is safe
+once its folder was flushed. After each loss the checkpoints have to be readable, the last one at least that of the last save
 that had come to its end, and the run has to go on to the same bits.
 """
 
@@ -33,7 +33,8 @@ class File:
         """What may be found after a loss of power."""
         if self.safe == self.now:
             return [self.now]
-        same = os.path.commonprefix([self.safe, self.now])
+        pairs = enumerate(zip(self.safe, self.now, strict=False))
+        same = self.now[: next((i for i, (a, b) in pairs if a != b), min(len(self.safe), len(self.now)))]
         torn = self.now[: (len(same) + len(self.now)) // 2]
         zeros = same + bytes(len(self.now) - len(same))
         return list(dict.fromkeys([self.safe, same, torn, zeros, self.now]))

@@ -26,6 +26,12 @@ def make(out, name="x"):
     return folder
 
 
+def fail_in(folder):
+    runs.describe(folder, "layers: []", {"seed": 1})
+    (folder / ".last.safetensors.abc.tmp").write_bytes(b"")
+    raise ZeroDivisionError
+
+
 def test_are_new_and_never_overwritten(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [make(None, "lenet-digits").as_posix() for _ in range(3)] == [f"runs/lenet-digits-{i}" for i in (1, 2, 3)]
@@ -63,8 +69,7 @@ def test_what_was_killed_before_its_first_checkpoint_is_not_in_the_way(tmp_path,
 
 def test_nothing_is_left_of_one_that_failed_before_its_first_checkpoint(tmp_path):
     with pytest.raises(ZeroDivisionError), runs.create(tmp_path / "new", "x") as folder:
-        runs.describe(folder, "layers: []", {"seed": 1})
-        raise ZeroDivisionError
+        fail_in(folder)
     assert list(tmp_path.iterdir()) == []
 
 
