@@ -1,8 +1,7 @@
-"""train on a machine that fails, is too small or is shut down, and with data, models and checkpoints that were changed."""
+"""train on a machine that fails, is too small or is shut down; with data, models and checkpoints that were changed."""
 
 import json
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -76,12 +75,21 @@ def test_a_signal_lets_the_step_end_and_saves(run, name):
     assert not list(Path("run").glob(".*.tmp"))
 
 
+STUCK = """
+import time
+from cnncli.training.loop import Run
+step = Run._step
+def stuck(run, *arguments):
+    if run.progress.step == 1:
+        print(flush=True)
+        time.sleep(99)
+    return step(run, *arguments)
+Run._step = stuck
+"""
+
+
 def test_a_second_signal_ends_a_step_that_lasts():
-    stuck = (
-        "import time; from cnncli.training.loop import Run; Run._step = lambda *_: print(flush=True) or time.sleep(99)"
-    )
-    asked = "from cnncli.cli.signals import Stop; Stop.__enter__ = lambda self, before=Stop.__enter__: (self(), before(self))[1]"
-    process = begin(*LONG, before=f"{stuck}\n{asked}")
+    process = begin(*LONG, before=STUCK)
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
@@ -203,14 +211,16 @@ def test_a_damaged_checkpoint_is_one_line_or_the_one_before(run, mistake):
 
 
 HUGE = SMALL.replace("dense: 10", "dense: 65536").replace("size: [8, 8]", "size: [65536, 65536]")
+WIDE = SMALL.replace("dense: 10", "dense: 60000\n  - relu\n  - dense: 10")  # 250 MB, four times its weights
 
 
 @pytest.mark.parametrize(
     ("text", "options", "expected"),
     [
-        (HUGE, [], r"training in batches of 1 needs 1.35e\+07 GB of memory, .* are available: layer 3_dense takes most"),
+        # 4 x 65536^3 weights, their gradients and two slots of 4 bytes: 2^54
+        (HUGE, [], r"training in batches of 1 needs 1.8e\+07 GB of memory, .* are available: layer 3_dense takes most"),
         (SMALL, ["--max-memory", "1MB"], r"training in batches of 1 needs .* MB of memory, 0 MB are left of --max-mem"),
-        (SMALL.replace("dense: 10", "dense: 60000, relu, dense: 10"), ["--max-memory", "300MB"],
+        (WIDE, ["--max-memory", "300MB"],
          r"training in batches of (1|20) needs .* MB of memory, .* are left of --max-memory: layer 3_dense takes most"),
         (SMALL, ["--max-memory", "much"], "Invalid value for '--max-memory': 'much' is no size: write 512MB, 2GB"),
     ],
@@ -227,20 +237,26 @@ def test_enough_memory(run):
     assert run("train", "--model", "small.yaml", "--max-memory", "64GB", "--epochs", 0).code == 0
 
 
-def test_a_limit_of_the_address_space_is_one_line(files):
-    """Where the estimate is below what is taken in the end, there is MemoryError."""
-    Path("large.yaml").write_text(SMALL.replace("dense: 10", "dense: 60000, relu, dense: 100, dense: 10"))
-    limit = f"import resource; from cnncli.training import session; resource.setrlimit(resource.RLIMIT_AS, ({{}}, {resource.RLIM_INFINITY}))"
-    used = "int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()"
-    process = begin("train", "--model", "large.yaml", "-t", "1", before=limit.format(f"{used} + 200_000_000"))
+LIMIT = """
+import resource
+from cnncli.training import memory, session
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 200_000_000, resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "expected"),
+    [
+        ("", 2, r"training in batches of 1 needs .* are available: layer 3_dense takes most"),
+        ("memory.available = lambda: 1e18", 1, "out of memory: try a smaller --batch-size"),
+    ],
+    ids=["estimated", "allocated"],
+)
+def test_a_limit_of_the_address_space_is_one_line(files, more, code, expected):
+    Path("large.yaml").write_text(WIDE)
+    process = begin("train", "--model", "large.yaml", "-t", "1", before=LIMIT + more)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert re.fullmatch(r"error: training in batches of 1 needs .* are available: layer 3_dense takes most.*\n", err)
-    patch = "from cnncli.training import memory; memory.available = lambda: 1e18"
-    process = begin(
-        "train", "--model", "large.yaml", "-t", "1", before=f"{limit.format(f'{used} + 200_000_000')}\n{patch}"
-    )
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert re.fullmatch(r"error: out of memory: try a smaller --batch-size.*\n", err)
+    assert process.returncode == code
+    assert re.fullmatch(f"error: {expected}.*\n", err)
     assert not (files / "runs").exists()

@@ -27,7 +27,7 @@ name: large
 input: {channels: 1, size: [8, 8]}
 layers: [flatten, dense: 1024, relu, dropout: 0.2, dense: 1024, batch_norm, relu, dense: 10]
 data: {augment: [flip, shift: 1]}
-train: {epochs: 1, batch_size: 70, save_every: 1, keep: 2}
+train: {epochs: 4, batch_size: 70, save_every: 1, keep: 2}
 """
 LONGEST = 600  # seconds of a run: else it hangs
 
@@ -76,7 +76,7 @@ def at_random(generator: random.Random, longest: float):
 
 def inside_a_save(generator: random.Random, folder: Path):
     """Some time after a half-written file was seen, of a save after a few others."""
-    seen, wanted, end = set(), generator.randint(1, 12), None
+    seen, wanted, end = set(), generator.randint(1, 6), None
 
     def moment():
         nonlocal end
@@ -104,7 +104,7 @@ def main() -> None:
         folder = work / "killed"
         while True:
             done = kills >= options.kills and inside >= options.inside
-            moment = inside_a_save(generator, folder) if kills % 2 else at_random(generator, longest / 2)
+            moment = inside_a_save(generator, folder) if kills % 2 else at_random(generator, longest / 3)
             if run(folder, model, None if done else moment):
                 assert small_runs.finished(folder) == wanted, "other bits after it was resumed"
                 runs += 1

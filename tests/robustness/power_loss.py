@@ -3,8 +3,8 @@
     python tests/robustness/power_loss.py
 
 What was not flushed may be there, or in part, or as zeros, or not at all; a name that is new or was changed is safe
-once its folder was flushed. After each loss the checkpoints have to be readable, the last one at least that of the last save
-that had come to its end, and the run has to go on to the same bits.
+once its folder was flushed. After each loss the checkpoints have to be readable, the last one at least that of the last
+save that had come to its end, and the run has to go on to the same bits.
 """
 
 import os
