@@ -26,6 +26,10 @@ class CheckpointError(CnncliError):
 
 
 class DivergedError(CnncliError):
-    """The loss became NaN or infinite."""
+    """The loss or a gradient became NaN or infinite."""
 
     exit_code = 5
+
+
+class StoppedError(CnncliError):
+    """A run was asked to stop, and has saved where it is. A command ends with 128 and the number of the signal."""

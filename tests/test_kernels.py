@@ -224,8 +224,11 @@ DECAYED = [0, 16, optimizers.SLICE, optimizers.SLICE + 48, SIZE]
 
 
 def run(rule, w, g, slots, rates, *options):
-    """One update by one of the rules."""
-    Program([rule.step(optimizers.tasks(w.size), w, g, *slots, np.array(rates), *options)])()
+    """One update by one of the rules; returns for each task whether it found its gradients finite."""
+    tasks = optimizers.tasks(w.size)
+    finite = np.ones(tasks, w.dtype)
+    Program([rule.step(tasks, w, g, *slots, finite, np.array(rates), *options)])()
+    return finite == 0
 
 
 def check_optimizer(step, define, dtype, decayed):
@@ -275,6 +278,24 @@ class TestOptimizers:
             return naive.rmsprop(w, gradients, 0.01, 0.9, momentum, 1e-3, decay)
 
         check_optimizer(step, define, dtype, decayed)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rule", ["sgd", "adam", "rmsprop"])
+def test_optimizers_find_what_is_not_finite_in_every_place(rule, value, dtype):
+    options = {
+        "sgd": (1, [0.1], 0.9, False, DECAY, False, SIZE),
+        "adam": (2, [0.1, 1, 1], 0.9, 0.999, 1e-8, DECAY, False, SIZE),
+        "rmsprop": (2, [0.1], 0.9, 0.0, 1e-8, DECAY, SIZE),
+    }
+    slots, rates, *rest = options[rule]
+    large = np.finfo(dtype).max
+    for place in (*range(0, SIZE, 97), *range(optimizers.SLICE - 40, optimizers.SLICE + 40), SIZE - 1):
+        g = np.full(SIZE, -large / SIZE, dtype)
+        g[place] = value
+        found = run(getattr(optimizers, rule), np.zeros(SIZE, dtype), g, np.zeros((slots, SIZE), dtype), rates, *rest)
+        assert found.tolist() == [task != place // optimizers.SLICE for task in range(3)]
 
 
 def test_random_words_are_splitmix64():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -57,6 +58,26 @@ threads = click.option(
     callback=thread_count,
     metavar="N",
     help="Threads, or auto: one a core, or in training as many as measure fastest.",
+)
+
+
+UNITS = {"": 1, "K": 1e3, "KI": 2**10, "M": 1e6, "MI": 2**20, "G": 1e9, "GI": 2**30, "T": 1e12, "TI": 2**40}
+
+
+def byte_count(context, parameter, value):
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?) *([KMGT]I?|)B?", value.strip().upper())
+    if not found:
+        raise click.BadParameter(f"{value!r} is no size: write 512MB, 2GB, 1.5GiB")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+max_memory = click.option(
+    "--max-memory",
+    callback=byte_count,
+    metavar="SIZE",
+    help="The most memory, such as 2GB, to begin a training with [default: what there is].",
 )
 
 

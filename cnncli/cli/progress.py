@@ -15,6 +15,9 @@ class Progress(Listener):
     def __init__(self, quiet: bool, verbose: bool):
         self.quiet, self.verbose, self.bar = quiet, verbose, None
 
+    def warned(self, text):
+        click.echo(f"warning: {text}", err=True)
+
     def compiling(self):
         if not self.quiet:
             click.echo("compiling kernels, once for this machine and version: some 10 seconds", err=True)

@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from cnncli.cli import options
+from cnncli.cli.signals import Stop
+from cnncli.errors import StoppedError
 
 OVERRIDES = {
     "epochs": "train.epochs",
@@ -34,15 +36,17 @@ NOT_WITH_RESUME = {
     "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run; needs nothing else."
 )
 @click.option("--save-every", metavar="N", help="Steps between checkpoints, or 5min, or 1epoch [default: 1epoch].")
+@options.max_memory
 @click.option("--no-shuffle", is_flag=True, help="Take the images in their order in every epoch.")
 @options.overrides
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Also say versions and memory.")
-def command(resume, threads, as_json, quiet, verbose, **given):
+def command(resume, threads, max_memory, as_json, quiet, verbose, **given):
     """Train a network and write its checkpoints.
 
-    The run's folder gets the model, a line of metrics an epoch, best.safetensors and last.safetensors.
+    The run's folder gets the model, a line of metrics an epoch, best.safetensors and last.safetensors. Ctrl-C, SIGTERM
+    and SIGHUP let it finish the step and save; a second one ends it at once.
 
     \b
     Examples:
@@ -60,29 +64,43 @@ def command(resume, threads, as_json, quiet, verbose, **given):
     from cnncli.cli.progress import Progress
     from cnncli.training import session
 
+    def train(stop):
+        if resume:
+            return session.resume(resume, listener, threads, max_memory, stop)
+        changes = [f"{key}={given[name]}" for name, key in OVERRIDES.items() if given[name] is not None]
+        request = session.Request(
+            model=given["model"],
+            dataset=given["dataset"] or "digits",
+            data_dir=given["data_dir"],
+            out=given["out"],
+            changes=(*given["overrides"], *changes),
+            lr=given["lr"],
+            shuffle=not given["no_shuffle"],
+            threads=threads,
+            max_memory=max_memory,
+        )
+        return session.start(request, listener, stop)
+
     listener = Progress(quiet, verbose)
     try:
-        if resume:
-            result = session.resume(resume, listener, threads)
-        else:
-            changes = [f"{key}={given[name]}" for name, key in OVERRIDES.items() if given[name] is not None]
-            request = session.Request(
-                model=given["model"],
-                dataset=given["dataset"] or "digits",
-                data_dir=given["data_dir"],
-                out=given["out"],
-                changes=(*given["overrides"], *changes),
-                lr=given["lr"],
-                shuffle=not given["no_shuffle"],
-                threads=threads,
-            )
-            result = session.start(request, listener)
+        result = _until_stopped(train)
     finally:
         listener.close()
     if as_json:
         options.print_json(result)
     else:
         print_result(result)
+
+
+def _until_stopped(train) -> dict:
+    """`train(stop)`, whose end by a signal is one line and the signal's exit code."""
+    with Stop() as stop:
+        try:
+            return train(stop)
+        except (StoppedError, KeyboardInterrupt) as error:
+            ended = StoppedError(str(error) or "interrupted")
+            ended.exit_code = stop.exit_code
+            raise ended from None
 
 
 def print_result(result: dict) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
-import llvmlite
+import llvmlite.binding
 import numba
 import numpy as np
 from numba.core import event
@@ -95,6 +95,12 @@ def threading_layers() -> list[str]:
 def cached() -> bool:
     """Whether the cache holds any kernel: without one, the first step compiles them."""
     return any(CACHE.glob("*/*.nbi"))
+
+
+def processor() -> str:
+    """What the kernels are compiled for. They choose their loops by it, so that the last bits of a result follow it."""
+    name = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    return f"{name}, {8 * HOST.bytes} bits" + (", fma" if HOST.fma else "")
 
 
 def versions() -> dict[str, str]:

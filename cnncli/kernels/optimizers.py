@@ -1,5 +1,8 @@
 """Optimisers: one pass over all parameters, which are one flat array. Every element has one writer.
 
+Each rule leaves in `finite` (tasks,) a 0 for each task, or NaN where one of its gradients is infinite or NaN: a look at
+what the core's cache holds anyway, where a pass of its own would read the memory once more.
+
 `decayed` parameters come first in the array: weight decay applies to them alone. L2 decay adds decay * w to the
 gradient; decoupled decay takes lr * decay * w off the weight (Loshchilov and Hutter 2019).
 
@@ -23,6 +26,16 @@ SLOTS = {
 }
 
 
+@njit(error_model="numpy", fastmath={"contract", "reassoc"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _times_zero(of):
+    """The sum of all elements times 0, in any order: 0 where all are finite, else NaN."""
+    zero = of.dtype.type(0)
+    total = zero
+    for i in range(of.shape[0]):
+        total += of[i] * zero
+    return total
+
+
 @njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _sgd(w, dw, velocity, lr, momentum, of_g, of_v, l2, direct):
     for i in range(w.shape[0]):
@@ -33,7 +46,7 @@ def _sgd(w, dw, velocity, lr, momentum, of_g, of_v, l2, direct):
 
 
 @kernel
-def sgd(first, last, w, dw, velocity, rates, momentum, nesterov, decay, decoupled, decayed):
+def sgd(first, last, w, dw, velocity, finite, rates, momentum, nesterov, decay, decoupled, decayed):
     """v = momentum * v + g; w -= lr * v, or lr * (g + momentum * v) with Nesterov's look-ahead, as PyTorch has them.
 
     rates (1,): lr.
@@ -45,6 +58,7 @@ def sgd(first, last, w, dw, velocity, rates, momentum, nesterov, decay, decouple
     for task in range(first, last):
         begin, end = task * SLICE, min((task + 1) * SLICE, w.shape[0])
         cut = min(max(begin, decayed), end)
+        finite[task] = _times_zero(dw[begin:end])
         for a, b, own_l2, own_direct in ((begin, cut, l2, direct), (cut, end, real(0), real(0))):
             _sgd(w[a:b], dw[a:b], velocity[a:b], rate, keep, of_g, of_v, own_l2, own_direct)
 
@@ -61,7 +75,7 @@ def _adam(w, dw, mean, square, lr, beta1, beta2, eps, correction1, correction2, 
 
 
 @kernel
-def adam(first, last, w, dw, mean, square, rates, beta1, beta2, eps, decay, decoupled, decayed):
+def adam(first, last, w, dw, mean, square, finite, rates, beta1, beta2, eps, decay, decoupled, decayed):
     """Adam (Kingma and Ba 2015) and, decoupled, AdamW. rates (3,): lr and what `corrections` gives."""
     real = w.dtype.type
     rate, keep1, keep2, small = real(rates[0]), real(beta1), real(beta2), real(eps)
@@ -70,6 +84,7 @@ def adam(first, last, w, dw, mean, square, rates, beta1, beta2, eps, decay, deco
     for task in range(first, last):
         begin, end = task * SLICE, min((task + 1) * SLICE, w.shape[0])
         cut = min(max(begin, decayed), end)
+        finite[task] = _times_zero(dw[begin:end])
         for a, b, own_l2, own_direct in ((begin, cut, l2, direct), (cut, end, real(0), real(0))):
             arrays = w[a:b], dw[a:b], mean[a:b], square[a:b]
             _adam(*arrays, rate, keep1, keep2, small, correction1, correction2, own_l2, own_direct)
@@ -87,13 +102,14 @@ def _rmsprop(w, dw, velocity, square, lr, alpha, momentum, eps, l2):
 
 
 @kernel
-def rmsprop(first, last, w, dw, velocity, square, rates, alpha, momentum, eps, decay, decayed):
+def rmsprop(first, last, w, dw, velocity, square, finite, rates, alpha, momentum, eps, decay, decayed):
     """RMSprop (Hinton's lecture 6e, 2012) with PyTorch's momentum. rates (1,): lr."""
     real = w.dtype.type
     rate, smooth, keep, small = real(rates[0]), real(alpha), real(momentum), real(eps)
     for task in range(first, last):
         begin, end = task * SLICE, min((task + 1) * SLICE, w.shape[0])
         cut = min(max(begin, decayed), end)
+        finite[task] = _times_zero(dw[begin:end])
         for a, b, l2 in ((begin, cut, real(decay)), (cut, end, real(0))):
             _rmsprop(w[a:b], dw[a:b], velocity[a:b], square[a:b], rate, smooth, keep, small, l2)
 

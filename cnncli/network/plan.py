@@ -206,6 +206,18 @@ class Plan:
             self._version = self._parameters.version
         self._infer()
 
+    def first_not_finite(self) -> str | None:
+        """The path of the first layer whose output holds NaN or infinity, after `forward`, which is done again."""
+        programs: dict[str, list[Program]] = {}
+        for part in self.forward_parts:
+            programs.setdefault(part.path, []).append(part.program())
+        for stage in self.stages:
+            for program in programs.get(stage.path, []):
+                program()
+            if not np.isfinite(self._values[stage.value].interior).all():
+                return stage.path
+        return None
+
     def backward(self) -> None:
         """The gradients of the losses' sum over `total`, into the network's parameters' gradients. After `forward`."""
         self._backward()

@@ -9,8 +9,6 @@ from cnncli.layers import Layer, Shape
 from cnncli.layers.dense import Dense
 from cnncli.spec import Node
 
-FLOAT = 4  # bytes
-
 
 @dataclass(frozen=True)
 class Row:
@@ -67,7 +65,7 @@ def summarize(specification: spec.Specification, batch_size: int | None = None) 
     """
     nodes = network.nodes(specification)
     batch_size = batch_size or specification.train.batch_size
-    memory = buffers(nodes)
+    memory = network.activations(nodes, training=True)
     rows = []
     for node, field in zip(nodes, receptive_fields(nodes), strict=True):
         window, stride = _window(node.layer, node.shape)
@@ -80,14 +78,13 @@ def summarize(specification: spec.Specification, batch_size: int | None = None) 
                 stride=stride,
                 parameters=node.learned,
                 multiply_adds=node.layer.multiply_adds(node.shape),
-                memory=FLOAT * batch_size * memory.get(node.path, 0),
+                memory=batch_size * memory[node.path],
                 field=field,
             )
         )
     optimizer = specification.train.optimizer.kind
-    own = [node.parameters.values() for node in nodes if node.owner == node.path]
-    weights = FLOAT * (2 + len(SLOTS[optimizer])) * sum(p.size for of in own for p in of if p.learned)
-    input_memory = FLOAT * batch_size * memory["input"]
+    weights = network.weights(nodes, len(SLOTS[optimizer])).total()
+    input_memory = batch_size * memory["input"]
     return Summary(specification.name, nodes[0].shape, batch_size, optimizer, tuple(rows), input_memory, weights)
 
 
@@ -117,14 +114,3 @@ def receptive_fields(nodes: list[Node]) -> list[tuple[int, ...]]:
             field = image.size
         known.append((field, tuple(j * s for j, s in zip(jump, stride, strict=True))))
     return [tuple(map(math.ceil, field[3 - image.rank :])) for field, _ in known[1:]]
-
-
-def buffers(nodes: list[Node]) -> dict[str, int]:
-    """Elements that a training plan holds for one sample: by path what each layer's output and its gradient take.
-
-    `input` is the network's. The layers that are missing work in memory of others.
-    """
-    found: dict[str, int] = {}
-    for slot in network.schedule(nodes, training=True).arrays:
-        found[slot.owner] = found.get(slot.owner, 0) + slot.elements
-    return found

@@ -214,7 +214,10 @@ SCHEDULES = by_kind(constant=Constant, cosine=Cosine, step=Step, one_cycle=OneCy
 
 
 class Train(Options):
-    """How the network is trained. `warmup` is in epochs; `save_every` is a number of steps, `5min` or `1epoch`."""
+    """How the network is trained. `warmup` is in epochs; `save_every` is a number of steps, `5min` or `1epoch`.
+
+    The last `keep` checkpoints are kept, besides the best.
+    """
 
     epochs: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4
     batch_size: Annotated[int, Field(ge=1, le=2**31 - 1)] = 64
@@ -224,6 +227,7 @@ class Train(Options):
     max_steps: Count | None = None
     label_smoothing: BelowOne = 0.0
     save_every: Interval | None = None
+    keep: Annotated[int, Field(ge=1, le=10_000)] = 1
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
 
     @property

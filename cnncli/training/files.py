@@ -1,33 +1,104 @@
 """Files that are whole or not there: written beside their place, flushed to the disk, then renamed."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
 
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path`. A reader sees the old file or the new one; a crash leaves at most a .tmp beside it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _flush_folder(path.parent)
+UNSUPPORTED = errno.EINVAL, errno.ENOTSUP  # not every file system flushes folders
 
 
-def _flush_folder(folder: Path) -> None:
-    """The rename itself must reach the disk; not every system lets a folder be opened for that."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+def write_atomically(path: Path, data: bytes | bytearray) -> None:
+    """Put `data` at `path`. A reader sees the old file or the new one; a crash leaves at most a .tmp beside it.
+
+    Raises OSError, whose file name is `path`, where the disk does not take it: then the old file stays.
+    """
+    with naming(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
+            try:
+                os.chmod(temporary, 0o644)
+                _write(handle, data)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        flush_folder(path.parent)
+
+
+def put(path: Path, offset: int, data: bytes) -> None:
+    """Write `data` at an offset, flushed to the disk; what was behind it is dropped, such as half a line.
+
+    Raises OSError, whose file name is `path`: then the file ends at the offset, as far as the disk lets it.
+    """
+    with naming(path):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.ftruncate(handle, offset)
+            os.lseek(handle, offset, os.SEEK_SET)
+            _write(handle, data)
             os.fsync(handle)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, offset)
+            raise
         finally:
             os.close(handle)
+        if not offset:
+            flush_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those that it is in, and flush them to the disk. Raises FileExistsError where it is there."""
+    if not path.parent.exists():
+        with contextlib.suppress(FileExistsError):  # somebody else made it just now
+            make_folder(path.parent)
+    path.mkdir()
+    flush_folder(path.parent)
+
+
+def clear_leftovers(folder: Path, names: tuple[str, ...]) -> None:
+    """Remove what a crash left in a folder of writing files of such names, which may be patterns."""
+    for leftover in leftovers(folder, names):
+        leftover.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """What a crash left in a folder of writing files of such names, which may be patterns."""
+    return [path for name in names for path in folder.glob(f".{name}.*.tmp")]
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk: a new or renamed file is safe only then."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # files can be made in a folder that cannot be listed
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _write(handle: int, data: bytes | bytearray) -> None:
+    """All of it: a system call may write less, as where the disk is nearly full."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(handle, left) :]
+
+
+@contextlib.contextmanager
+def naming(path: Path):
+    """Errors name the file that was asked for, not the temporary one or none."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None

@@ -1,17 +1,19 @@
 """The training loop: epochs of steps, each a batch forward, backward and an update; checkpoints on the way."""
 
 import math
+import shlex
 import time
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from cnncli import kernels
 from cnncli.datasets import Dataset
-from cnncli.datasets.base import UNLABELLED
 from cnncli.datasets.batches import Feeder, Normalization, epoch_key, epoch_order
-from cnncli.errors import DataError, DivergedError
-from cnncli.network import INPUT, PIXELS, Network
+from cnncli.errors import CnncliError, DataError, DivergedError, StoppedError
+from cnncli.network import INPUT, Network
 from cnncli.training import checkpoint, runs
 from cnncli.training.checkpoint import Checkpoint, Given, Progress
 from cnncli.training.features import learn_features
@@ -23,6 +25,8 @@ from cnncli.training.threads import choose_threads
 
 class Listener:
     """Hears of a run's progress. The command line draws it; this one is silent."""
+
+    def warned(self, text: str) -> None: ...
 
     def compiling(self) -> None: ...
 
@@ -38,12 +42,22 @@ class Listener:
 
 
 class Run:
-    """One training run in one folder. `given` goes into every checkpoint: what --resume must know of the command."""
+    """One training run in one folder. `given` goes into every checkpoint: what --resume must know of the command.
 
-    def __init__(self, network: Network, dataset: Dataset, folder: Path, given: Given):
+    `normalization` is of the training images, unless that of a checkpoint is given.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        dataset: Dataset,
+        folder: Path,
+        given: Given,
+        normalization: Normalization | None = None,
+    ):
         self.network, self.dataset, self.folder = network, dataset, folder
         self.options, data = network.specification.train, network.specification.data
-        self.normalization = Normalization.of(dataset.train, data.normalize)
+        self.normalization = normalization or Normalization.of(dataset.train, data.normalize)
         dtype = network.arena.dtype
         ignore = network.specification.loss.ignored
         self.train_feeder = Feeder(dataset.train, self.normalization, dtype, data.augment, ignore)
@@ -55,26 +69,33 @@ class Run:
         if self.options.max_steps is not None:
             self.total = min(self.total, self.options.max_steps)
         self.progress = Progress(given)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), None
 
     def restore(self, found: Checkpoint) -> None:
         """Go on from the last checkpoint of the same run, whose network this run has.
 
         Raises DataError where the data set has changed since, CheckpointError where the optimiser's slots are missing.
         """
-        same = self.progress.given.samples == found.progress.given.samples and self.dataset.classes == found.classes
-        if not same or not self.normalization.equals(found.normalization):
-            raise DataError(f"{self.dataset.name}: is not the data that the run began with: start a new run")
+        now, then = self.progress.given, found.progress.given
+        changed = [part for part, digest in now.data.items() if digest != then.data.get(part)]
+        if changed:
+            what = " and the ".join(changed)
+            raise DataError(f"{self.dataset.name}: the {what} are not those that the run began with: start a new run")
         for slot in self.optimizer.slots:
             checkpoint.check_tensors(self.folder / runs.LAST, self.network, found.tensors, f"{slot}/")
         self.progress = found.progress
         self.optimizer.load(found.tensors, self.progress.step)
-        runs.forget_after(self.folder, self.progress.step)
+        self.progress.metrics = runs.forget_after(self.folder, self.progress.metrics)
+        self._saved_step = self.progress.step
 
-    def train(self, listener: Listener, measure_threads: bool = False) -> dict:
-        """Run to the end. Returns what `train --json` prints; raises DivergedError when the loss is not finite.
+    def train(
+        self, listener: Listener, measure_threads: bool = False, stop: Callable[[], bool] = lambda: False
+    ) -> dict:
+        """Run to the end. Returns what `train --json` prints.
 
-        `measure_threads`: find out first with how many threads the steps are fastest.
+        `measure_threads`: find out first with how many threads the steps are fastest. `stop` is asked after each step,
+        and after each batch of an evaluation: where it says so, the run is saved and StoppedError raised. Raises
+        DivergedError where the loss or a gradient is not finite, CnncliError where a checkpoint cannot be written.
         """
         started, compiled, images = time.perf_counter(), kernels.compile_seconds(), 0
         p, record = self.progress, None
@@ -86,18 +107,17 @@ class Run:
         if measure_threads and p.step < self.total:
             plan = self.network.plan(self.batch_size, training=True)
             listener.chose_threads(choose_threads(plan, self.network.parameters))
-        while p.step < self.total:
-            epoch, batch = divmod(p.step, self.steps_per_epoch)
+        while p.step < self.total or p.tally.count:
+            epoch = (p.step - 1 if p.tally.count else p.step) // self.steps_per_epoch
             epoch_started, first, key = time.perf_counter(), p.step, epoch_key(self.options.seed, epoch)
-            for samples in self._batches(epoch, batch):
+            for samples in self._batches(epoch, p.step - epoch * self.steps_per_epoch):
                 listener.stepped(self._step(epoch, samples, key))
                 images += len(samples)
-                if p.step == self.total:
-                    break
-                if self._due() and p.step % self.steps_per_epoch:  # at the end of an epoch: after its evaluation
+                if self._due() and p.step % self.steps_per_epoch and p.step < self.total:  # else after an evaluation
                     self.save(runs.LAST)
+                self._heed(stop)
             seconds = time.perf_counter() - epoch_started
-            record = self._end_epoch(epoch, seconds, p.step - first)
+            record = self._end_epoch(epoch, seconds, p.step - first, lambda: self._heed(stop))
             listener.epoch_ended(record)
         seconds = time.perf_counter() - started
         compiling = kernels.compile_seconds() - compiled
@@ -113,10 +133,10 @@ class Run:
         }
 
     def _batches(self, epoch: int, first: int):
-        """The sample numbers of each batch of an epoch, from batch `first` on."""
+        """The sample numbers of each batch of an epoch that the run comes to, from batch `first` on."""
         count = len(self.train_feeder)
         order = epoch_order(count, self.options.seed, epoch) if self.progress.given.shuffle else np.arange(count)
-        for batch in range(first, self.steps_per_epoch):
+        for batch in range(first, min(self.steps_per_epoch, self.total - epoch * self.steps_per_epoch)):
             yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def _step(self, epoch: int, samples: np.ndarray, key: int) -> float:
@@ -127,23 +147,45 @@ class Run:
         plan.forward()
         loss = p.tally.add(plan)
         if not math.isfinite(loss):
-            raise self._diverged(f"the loss became {loss} in step {p.step + 1} of epoch {epoch + 1}")
+            raise self._diverged(f"the loss became {loss} in step {p.step + 1}", plan.first_not_finite())
         plan.backward()
-        self.optimizer.update(learning_rate(self.options, p.step, self.steps_per_epoch, self.total))
+        finite = self.optimizer.update(learning_rate(self.options, p.step, self.steps_per_epoch, self.total))
+        if not finite and (path := self._not_finite()):
+            raise self._diverged(f"a gradient became infinite or NaN in step {p.step + 1}", path)
         p.step += 1
         return loss
 
-    def _diverged(self, what: str) -> DivergedError:
-        last = self.folder / runs.LAST
-        return DivergedError(f"{what}: try a smaller --lr; the last good checkpoint is {last}")
+    def _not_finite(self) -> str | None:
+        """The path of the last layer, the first one backward, whose gradient holds NaN or infinity."""
+        parameters = self.network.parameters
+        found = {name for name in parameters.declared if not np.isfinite(parameters.gradient(name)).all()}
+        nodes = reversed(self.network.nodes)
+        return next((node.path for node in nodes if found & node.parameters.keys()), None)
 
-    def _end_epoch(self, epoch: int, seconds: float, steps: int) -> dict:
-        """Evaluate, write a line of metrics, keep the best; returns the line."""
+    def _diverged(self, what: str, path: str | None = None) -> DivergedError:
+        first = f", first in layer {path}" if path else ""
+        return DivergedError(f"{what}{first}: try a smaller --lr{self._last_good()}")
+
+    def _last_good(self) -> str:
+        if self._saved_step is None:
+            return ""
+        return f"; the last good checkpoint is {self.folder / runs.LAST}, of step {self._saved_step}"
+
+    def _heed(self, stop: Callable[[], bool]) -> None:
+        if stop():
+            self.save(runs.LAST)
+            folder = shlex.quote(str(self.folder))
+            raise StoppedError(
+                f"stopped after step {self.progress.step} of {self.total}: go on with cnncli train --resume {folder}"
+            )
+
+    def _end_epoch(self, epoch: int, seconds: float, steps: int, each: Callable[[], None]) -> dict:
+        """Evaluate, calling `each` after each batch, write a line of metrics, keep the best; returns the line."""
         p, tally = self.progress, self.progress.tally
-        evaluation = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size)
+        evaluation = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size, each)
         test = evaluation.tally
         if not math.isfinite(test.loss):
-            raise self._diverged(f"the test loss became {test.loss} after epoch {epoch + 1}")
+            raise self._diverged(f"the test loss became {test.loss} after step {p.step}")
         record = {
             "epoch": epoch + 1,
             "step": p.step,
@@ -155,13 +197,14 @@ class Run:
             "test_mean_iou": evaluation.mean_iou,
             "lr": learning_rate(self.options, p.step - 1, self.steps_per_epoch, self.total),
             "seconds": round(seconds, 3),
-            "images_per_second": round(min(steps * self.batch_size, tally.count) / seconds, 1),
+            "images_per_second": round(min(steps * self.batch_size, tally.count) / max(seconds, 1e-9), 1),
         }
         p.tally = Tally()
         if p.best is None or test.score > p.best:
             p.best = test.score
             self.save(runs.BEST)
-        runs.add_metrics(self.folder, record)
+        with self._writing():
+            p.metrics = runs.add_metrics(self.folder, p.metrics, record)
         number, unit = self.options.save_interval
         if p.step >= self.total or self._due() or (unit == "epoch" and (epoch + 1) % number == 0):
             self.save(runs.LAST)
@@ -182,26 +225,17 @@ class Run:
             raise self._diverged(f"a weight or its momentum became infinite or NaN by step {p.step}")
         tensors = parameters.save() | (self.optimizer.save() if name == runs.LAST else {})
         found = Checkpoint(self.network, self.dataset.classes, self.normalization, p, tensors)
-        checkpoint.write(self.folder / name, found)
+        with self._writing():
+            if name == runs.LAST and self.options.keep > 1 and self._saved_step not in (None, p.step):
+                runs.keep_older(self.folder, self._saved_step, self.options.keep - 1)
+            checkpoint.write(self.folder / name, found)
         if name == runs.LAST:
-            self._saved_at = time.monotonic()
+            self._saved_at, self._saved_step = time.monotonic(), p.step
 
-
-def check_labels(network: Network, dataset: Dataset) -> None:
-    """Raise DataError where a data set's labels are not what a network learns, or it has fewer outputs than classes."""
-    if network.task == INPUT:
-        return
-    if dataset.task == UNLABELLED:
-        raise DataError(f"{dataset.name}: has no classes: put the files of each class into a sub-folder of its name")
-    of_pixels = dataset.task == PIXELS
-    if of_pixels != (network.task == PIXELS):
-        has, learns = ("pixel", "sample") if of_pixels else ("sample", "pixel")
-        ends = "a map of the input's size, a channel a class" if of_pixels else "a flat output, a number a class"
-        raise DataError(
-            f"{dataset.name}: has a label for each {has}, the model learns one for each {learns}: let it end in {ends}"
-        )
-    if network.output.channels < len(dataset.classes):
-        raise DataError(
-            f"{dataset.name}: has labels 0 .. {len(dataset.classes) - 1}, the model ends in {network.output.channels} "
-            f"outputs: set its last dense layer to {len(dataset.classes)}"
-        )
+    @contextmanager
+    def _writing(self):
+        """What the disk does not take ends the run in one line. Nothing is half-written, and the files before stay."""
+        try:
+            yield
+        except OSError as error:
+            raise CnncliError(f"{error.filename or self.folder}: {error.strerror}{self._last_good()}") from None

@@ -99,8 +99,8 @@ class Evaluation:
         }
 
 
-def evaluate(network, feeder, classes: tuple[str, ...], batch_size: int) -> Evaluation:
-    """Run a network over a whole split in its order."""
+def evaluate(network, feeder, classes: tuple[str, ...], batch_size: int, each=lambda: None) -> Evaluation:
+    """Run a network over a whole split in its order. `each` is called after each batch."""
     tally, outputs = Tally(), network.output.channels
     size = 0 if network.task == INPUT else max(outputs, len(classes))
     confusion = np.zeros((size, size), np.int64)
@@ -114,5 +114,6 @@ def evaluate(network, feeder, classes: tuple[str, ...], batch_size: int) -> Eval
             taken, labelled = plan.output.reshape(-1, outputs).argmax(1), plan.labels >= 0
             pairs = plan.labels[labelled] * size + taken[labelled]
             confusion += np.bincount(pairs, minlength=size * size).reshape(size, size)
+        each()
     names = (tuple(classes) + tuple(f"output {i}" for i in range(len(classes), size)))[:size]
     return Evaluation(tally, network.task, confusion, names)

@@ -13,11 +13,12 @@ class Optimizer:
         self.options, self.parameters, self.steps = options, parameters, 0
         self.slots = {name: arena.take(parameters.values.shape) for name in kernels.SLOTS[options.kind]}
         self._rates = np.zeros(3)
+        self._finite = arena.take((kernels.tasks(parameters.values.size),))
         self._update = Program([self._step()])
 
     def _step(self):
         o, p = self.options, self.parameters
-        arrays, decayed = (p.values, p.gradients, *self.slots.values(), self._rates), p.decayed
+        arrays, decayed = (p.values, p.gradients, *self.slots.values(), self._finite, self._rates), p.decayed
         count = kernels.tasks(p.values.size)
         if o.kind == "sgd":
             return kernels.sgd.step(count, *arrays, o.momentum, o.nesterov, o.weight_decay, o.decoupled, decayed)
@@ -25,14 +26,15 @@ class Optimizer:
             return kernels.rmsprop.step(count, *arrays, o.alpha, o.momentum, o.eps, o.weight_decay, decayed)
         return kernels.adam.step(count, *arrays, *o.betas, o.eps, o.weight_decay, o.kind == "adamw", decayed)
 
-    def update(self, lr: float) -> None:
-        """Move every parameter by its gradient."""
+    def update(self, lr: float) -> bool:
+        """Move every parameter by its gradient. Returns whether all gradients are finite."""
         self.steps += 1
         self._rates[0] = lr
         if self.options.kind in ("adam", "adamw"):
             self._rates[1:] = kernels.corrections(self.options.betas, self.steps)
         self._update()
         self.parameters.changed()
+        return not self._finite.any()  # NaN is true
 
     def save(self) -> dict[str, np.ndarray]:
         """The slots as tensors in the files' order, SLOT/PATH.weight."""

@@ -1,71 +1,168 @@
 """Runs: a folder each, with the model, what was resolved, a line of metrics an epoch, and the checkpoints."""
 
+import contextlib
 import json
-import math
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from cnncli.errors import CheckpointError, CnncliError
 from cnncli.spec.yaml import dump
-from cnncli.training.files import write_atomically
+from cnncli.training.files import clear_leftovers, leftovers, make_folder, naming, put, write_atomically
+
+try:
+    import fcntl
+except ImportError:  # not on every system
+    fcntl = None
 
 HOME = Path("runs")
 BEST, LAST, MODEL, RUN, METRICS = "best.safetensors", "last.safetensors", "model.yaml", "run.yaml", "metrics.jsonl"
+OLDER = "step-*.safetensors"
+LOCK = ".lock"
+WRITTEN = BEST, LAST, OLDER, MODEL, RUN
 
 
-def create(out: Path | None, name: str) -> Path:
-    """A new, empty run folder: `out`, or the first free runs/NAME-1, runs/NAME-2, ...
+@contextlib.contextmanager
+def create(out: Path | None, name: str) -> Iterator[Path]:
+    """A new run's folder, held by this process: `out`, or the first free runs/NAME-1, runs/NAME-2, ...
 
-    Raises CnncliError where `out` already holds something: a run is never overwritten.
+    Where an exception comes before the first checkpoint, nothing of it is left. Raises CnncliError where `out` already
+    holds something: a run is never overwritten.
     """
+    folder = _new_folder(out, name)
+    with hold(folder):
+        _check_empty(folder)
+        try:
+            yield folder
+        except BaseException:
+            if not (folder / LAST).exists():
+                _discard(folder)
+            raise
+
+
+def _new_folder(out: Path | None, name: str) -> Path:
     if out is not None:
         try:
-            out.mkdir(parents=True, exist_ok=True)
-            if any(out.iterdir()):
-                raise CnncliError(f"{out}: is not empty; choose another --out, or continue it with --resume {out}")
-        except (FileExistsError, NotADirectoryError):
+            with contextlib.suppress(FileExistsError):
+                make_folder(out)
+            _check_empty(out)
+        except NotADirectoryError:
             raise CnncliError(f"{out}: is not a folder; choose another --out") from None
         return out
-    HOME.mkdir(exist_ok=True)
     number = 1
     while True:
+        folder = HOME / f"{name}-{number}"
         try:
-            folder = HOME / f"{name}-{number}"
-            folder.mkdir()
+            make_folder(folder)
             return folder
         except FileExistsError:
+            if not HOME.is_dir():
+                raise
             number += 1
+
+
+def _check_empty(folder: Path) -> None:
+    """A run that was killed before its first checkpoint holds nothing: RUN is written first, MODEL after it."""
+    found = {path.name for path in folder.iterdir()} - {path.name for path in leftovers(folder, WRITTEN)} - {LOCK}
+    if found and not {RUN} <= found <= {RUN, MODEL}:
+        raise CnncliError(f"{folder}: is not empty; choose another --out, or continue it with --resume {folder}")
+
+
+def _discard(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        clear_leftovers(folder, WRITTEN)
+        for name in (MODEL, RUN, LOCK):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Let no other process train in a run's folder, and clear it of what a crash left.
+
+    The lock goes with the process, however that ends. Raises CnncliError where another process holds it, OSError where
+    the folder cannot be written to.
+    """
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock(folder, handle)
+        with tempfile.TemporaryFile(dir=folder):
+            clear_leftovers(folder, WRITTEN)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(folder: Path, handle: int) -> None:
+    try:
+        if fcntl:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 20).decode(errors="replace")
+        raise CnncliError(f"{folder}: process {holder} is training in it: wait for it, or stop it first") from None
+    except OSError:
+        return  # a file system without locks
+    with naming(folder / LOCK):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
 
 
 def describe(folder: Path, source: str, resolved: dict) -> None:
     """Write the model and what was resolved for the run."""
-    write_atomically(folder / MODEL, source.encode())
     write_atomically(folder / RUN, dump(resolved).encode())
+    write_atomically(folder / MODEL, source.encode())
 
 
-def add_metrics(folder: Path, record: dict) -> None:
-    """Append a line of metrics, in one write."""
-    with open(folder / METRICS, "ab", buffering=0) as file:
-        file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        os.fsync(file.fileno())
+def check_model(folder: Path, source: str) -> None:
+    """Raise CheckpointError where a run's model is no longer that of its checkpoint, whose `source` is given."""
+    path = folder / MODEL
+    if not path.is_file():
+        return
+    now, then = (text.split(b"\n") for text in (path.read_bytes(), source.encode()))
+    if now != then:
+        same = next((i for i, pair in enumerate(zip(now, then, strict=False)) if pair[0] != pair[1]), len(then))
+        text = "differs from the model that the run began with: undo that, or start a new run with --model"
+        raise CheckpointError(f"{path}:{same + 1}: {text}")
 
 
-def forget_after(folder: Path, step: int) -> None:
-    """Drop the lines of metrics that were written after `step`, which a resumed run writes again, and torn ones."""
+def add_metrics(folder: Path, offset: int, record: dict) -> int:
+    """Write a line of metrics at an offset, where those before it end; returns where it ends."""
+    line = json.dumps(record, allow_nan=False).encode() + b"\n"
+    put(folder / METRICS, offset, line)
+    return offset + len(line)
+
+
+def forget_after(folder: Path, offset: int) -> int:
+    """Drop the metrics behind an offset, which a resumed run writes again. Returns where they end now."""
     path = folder / METRICS
-    if path.is_file():
-        lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith(b"\n") and _step_of(line) <= step]
-        if len(kept) < len(lines):
-            write_atomically(path, b"".join(kept))
+    if not path.is_file():
+        return 0
+    data = path.read_bytes()
+    end = data.rfind(b"\n", 0, offset) + 1  # before the offset where somebody has shortened the file
+    if end < len(data):
+        put(path, end, b"")
+    return end
 
 
-def _step_of(line: bytes) -> float:
-    """The step of a line of metrics, infinite if it is none."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+def keep_older(folder: Path, step: int, count: int) -> None:
+    """Keep the last checkpoint, of `step`, before another takes its place, so that `count` of them are there then."""
+    older = folder / OLDER.replace("*", str(step))
+    if not older.exists():
+        write_atomically(older, (folder / LAST).read_bytes())
+    for path in older_checkpoints(folder)[count:]:
+        path.unlink()
+
+
+def resumable(folder: Path) -> list[Path]:
+    """The checkpoints that a run can be resumed from, the newest first."""
+    return [path for path in (folder / LAST, *older_checkpoints(folder)) if path.is_file()]
+
+
+def older_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints that were kept when another took their place, the newest first."""
+    found = {path: path.name[len("step-") : -len(".safetensors")] for path in folder.glob(OLDER)}
+    return sorted((path for path in found if found[path].isdecimal()), key=lambda path: -int(found[path]))
 
 
 def newest() -> Path:

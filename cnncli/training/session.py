@@ -1,17 +1,22 @@
 """What the commands call: start or resume a run, evaluate or use a checkpoint."""
 
+import hashlib
 import platform
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cnncli import __version__, datasets, kernels, spec
+import numpy as np
+
+from cnncli import datasets, kernels, spec
 from cnncli.datasets.batches import Feeder
 from cnncli.errors import CheckpointError, CnncliError, DataError
 from cnncli.network import Network
-from cnncli.training import checkpoint, runs
-from cnncli.training.checkpoint import Given
-from cnncli.training.loop import Listener, Run, check_labels
+from cnncli.training import checkpoint, memory, runs
+from cnncli.training.checkpoint import Checkpoint, Given, made_with
+from cnncli.training.labels import check_labels
+from cnncli.training.loop import Listener, Run
 from cnncli.training.metrics import Evaluation, evaluate
 from cnncli.training.warming import warm_for
 
@@ -20,7 +25,7 @@ from cnncli.training.warming import warm_for
 class Request:
     """What `train` was asked for. `changes` are KEY=VALUE overrides of the model, `lr` the peak of its schedule.
 
-    Without a number of `threads`, which are set already, it is measured.
+    Without a number of `threads`, which are set already, it is measured. `max_memory` bounds the process, in bytes.
     """
 
     model: str
@@ -31,41 +36,86 @@ class Request:
     lr: float | None = None
     shuffle: bool = True
     threads: int | None = None
+    max_memory: int | None = None
 
 
-def start(request: Request, listener: Listener) -> dict:
-    """Train a model from its first values. The run's folder is made when everything else has been checked."""
+def start(request: Request, listener: Listener, stop: Callable[[], bool] = lambda: False) -> dict:
+    """Train a model from its first values. The run's folder is made when everything else has been checked.
+
+    `stop` as in `Run.train`.
+    """
     specification = spec.read(request.model, request.changes)
     if request.lr is not None:
         kind = specification.train.optimizer.kind
         specification = spec.read(request.model, (*request.changes, f"train.optimizer.{kind}.lr={request.lr!r}"))
+    memory.check(specification, most=request.max_memory)
     network = Network(specification, seed=specification.train.seed)
     dataset = _dataset(request.dataset, request.data_dir, network)
-    folder = runs.create(request.out, f"{specification.name}-{Path(dataset.name).stem}")
-    named = datasets.known(request.dataset)
+    memory.check(specification, len(dataset.train.labels), network.arena.bytes, request.max_memory)
     given = Given(
-        dataset=named or str(Path(request.dataset).expanduser().resolve()),
+        dataset=datasets.known(request.dataset) or str(Path(request.dataset).expanduser().resolve()),
         data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
         shuffle=request.shuffle,
-        samples=_samples(dataset),
+        threads=request.threads,
+        data=digests(dataset),
     )
-    runs.describe(folder, specification.source, _resolved(given, dataset, specification.train.seed, request.threads))
     _compile(network, dataset, listener)
-    return Run(network, dataset, folder, given).train(listener, measure_threads=request.threads is None)
+    with runs.create(request.out, f"{specification.name}-{Path(dataset.name).stem}") as folder:
+        runs.describe(folder, specification.source, _resolved(given, dataset, specification.train.seed))
+        return Run(network, dataset, folder, given).train(listener, request.threads is None, stop)
 
 
-def resume(folder: Path, listener: Listener, threads: int | None = None) -> dict:
-    """Go on with a run from its last checkpoint, as if it had never stopped. `threads` as in `Request`."""
-    path = folder / runs.LAST
-    if not path.is_file():
+def resume(
+    folder: Path,
+    listener: Listener,
+    threads: int | None = None,
+    max_memory: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict:
+    """Go on with a run from its last checkpoint, as if it had never stopped.
+
+    `threads` and `max_memory` as in `Request`, `stop` as in `Run.train`. Raises CheckpointError or DataError where the
+    model or the data is not what the run began with. Other versions or another processor are only told.
+    """
+    if not runs.resumable(folder):
         raise CheckpointError(f"{folder}: holds no {runs.LAST} to resume from")
-    found = checkpoint.read(path)
-    given = found.progress.given
-    dataset = _dataset(given.dataset, given.data_dir and Path(given.data_dir), found.network)
-    _compile(found.network, dataset, listener)
-    run = Run(found.network, dataset, folder, replace(given, samples=_samples(dataset)))
-    run.restore(found)
-    return run.train(listener, measure_threads=threads is None)
+    with runs.hold(folder):
+        found = _last_readable(folder, listener)
+        runs.check_model(folder, found.network.specification.source)
+        _tell_changes(found.made_with, listener)
+        given, specification = found.progress.given, found.network.specification
+        dataset = _dataset(given.dataset, given.data_dir and Path(given.data_dir), found.network)
+        memory.check(specification, len(dataset.train.labels), found.network.arena.bytes, max_memory)
+        if threads is None and given.threads:
+            kernels.set_threads(min(given.threads, kernels.most_threads()))
+        given = replace(given, threads=threads or given.threads, data=digests(dataset))
+        run = Run(found.network, dataset, folder, given, found.normalization)
+        run.restore(found)
+        _compile(found.network, dataset, listener)
+        return run.train(listener, given.threads is None, stop)
+
+
+def _last_readable(folder: Path, listener: Listener) -> Checkpoint:
+    """The last checkpoint, or where it is damaged the newest of those that were kept before it."""
+    first = None
+    for path in runs.resumable(folder):
+        try:
+            found = checkpoint.read(path)
+        except CheckpointError as error:
+            first = first or error
+        else:
+            if first:
+                listener.warned(f"{first}; going on from {path}")
+            return found
+    raise first
+
+
+def _tell_changes(then: dict[str, str], listener: Listener) -> None:
+    """Other versions, or another processor: a user has to be able to go on after an upgrade."""
+    now = made_with()
+    changed = [f"{name} was {then.get(name)}, now {now[name]}" for name in now if then.get(name) != now[name]]
+    if changed:
+        listener.warned(f"{'; '.join(changed)}: the last bits may differ from those of an uninterrupted run")
 
 
 def evaluate_checkpoint(
@@ -103,21 +153,27 @@ def _dataset(name, data_dir, network):
     return datasets.fit(dataset, network.input.axes, network.input.channels)
 
 
-def _samples(dataset) -> tuple[int, int]:
-    return len(dataset.train.labels), len(dataset.test.labels)
+def digests(dataset: datasets.Dataset) -> dict[str, str]:
+    """A digest of each part of a data set, by what a message calls it."""
+    parts = {"classes": hashlib.sha256(repr(dataset.classes).encode())}
+    for name, split in (("training", dataset.train), ("test", dataset.test)):
+        for kind, array in (("samples", split.images), ("labels", split.labels)):
+            found = parts[f"{name} {kind}"] = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+            found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return {name: found.hexdigest() for name, found in parts.items()}
 
 
-def _resolved(given: Given, dataset, seed: int, threads: int | None) -> dict:
+def _resolved(given: Given, dataset, seed: int) -> dict:
     """What may matter to somebody who reads the run's folder in a year."""
-    versions = {"cnncli": __version__, "python": platform.python_version(), **kernels.versions()}
+    made = made_with()
     return {
         "dataset": given.dataset,
         "data_dir": given.data_dir,
         "source": dataset.source,
-        "samples": {"train": given.samples[0], "test": given.samples[1]},
+        "samples": {"train": len(dataset.train.labels), "test": len(dataset.test.labels)},
         "shuffle": given.shuffle,
         "seed": seed,
-        "threads": threads or "auto",
-        "processor": platform.processor() or platform.machine(),
-        "versions": versions,
+        "threads": given.threads or "auto",
+        "processor": made.pop("processor"),
+        "versions": {"python": platform.python_version(), **made},
     }

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from cnncli import datasets, kernels, spec
-from cnncli.errors import CheckpointError, CnncliError, DataError, DivergedError
+from cnncli.errors import CheckpointError, DataError, DivergedError
 from cnncli.network import Network
 from cnncli.training import checkpoint, loop, runs
 from cnncli.training.checkpoint import Given
-from cnncli.training.loop import Listener, Run, check_labels
+from cnncli.training.labels import check_labels
+from cnncli.training.loop import Listener, Run
+from cnncli.training.session import digests
 
 # LeNet on the digits: PyTorch 2.13 in float64, from our first values (tests/peers/pinned_losses.py prints them)
 PINNED = [
@@ -121,8 +123,8 @@ def strokes(digits):
     return replace(digits, train=labelled(digits.train), test=labelled(digits.test), classes=("none", "grey", "dark"))
 
 
-def given(shuffle=True):
-    return Given("digits", None, shuffle, (1442, 355))
+def given(dataset, shuffle=True):
+    return Given("digits", None, shuffle, None, digests(dataset))
 
 
 def new_run(folder, dataset, *overrides, text=SMALL, shuffle=True):
@@ -130,7 +132,7 @@ def new_run(folder, dataset, *overrides, text=SMALL, shuffle=True):
     network = Network(specification, seed=specification.train.seed)
     folder.mkdir(exist_ok=True)
     fitted = datasets.fit(dataset, network.input.axes, network.input.channels)
-    return Run(network, fitted, folder, given(shuffle))
+    return Run(network, fitted, folder, given(fitted, shuffle))
 
 
 def weights(run):
@@ -141,7 +143,7 @@ def weights(run):
 def test_ten_losses_are_those_of_pytorch(tmp_path, digits):
     specification = spec.read("lenet", ["train.schedule=constant", "train.max_steps=10", "train.epochs=1"])
     network, heard = Network(specification), Losses()
-    run = Run(network, datasets.fit(digits, (28, 28), 1), tmp_path, given(shuffle=False))
+    run = Run(network, datasets.fit(digits, (28, 28), 1), tmp_path, given(digits, shuffle=False))
     run.train(heard)
     # float32 against float64: ten steps of a network whose largest sums have 400 terms
     np.testing.assert_allclose(heard.losses, PINNED, rtol=2e-5)
@@ -166,25 +168,21 @@ def test_a_resumed_run_refuses_other_data(tmp_path, digits):
     first = new_run(tmp_path, digits, "train.max_steps=3")
     first.train(Listener())
     found = checkpoint.read(tmp_path / runs.LAST)
-    brighter = replace(digits, train=replace(digits.train, images=digits.train.images // 2))
-    renamed = replace(digits, classes=tuple("abcdefghij"))
-    for dataset in (brighter, renamed):
-        with pytest.raises(DataError, match="is not the data that the run began with"):
+    train, test = digits.train, digits.test
+    fewer = replace(test, images=test.images[1:], labels=test.labels[1:])
+    others = {
+        "training samples": replace(digits, train=replace(train, images=train.images // 2)),
+        "training labels": replace(digits, train=replace(train, labels=train.labels[::-1])),
+        "test samples": replace(digits, test=replace(test, images=test.images[:, :, ::-1])),
+        "test samples and the test labels": replace(digits, test=fewer),
+        "classes": replace(digits, classes=tuple("abcdefghij")),
+    }
+    for what, dataset in others.items():
+        with pytest.raises(DataError, match=f"digits: the {what} are not those that the run began with"):
             new_run(tmp_path, dataset).restore(found)
-    fewer = new_run(tmp_path, digits)
-    fewer.progress = replace(fewer.progress, given=replace(given(), samples=(1441, 355)))
-    with pytest.raises(DataError, match="is not the data that the run began with"):
-        fewer.restore(found)
     without = {name: tensor for name, tensor in found.tensors.items() if not name.startswith("mean/")}
     with pytest.raises(CheckpointError, match=r"it has no mean/0_conv\.weight"):
         new_run(tmp_path, digits).restore(replace(found, tensors=without))
-
-
-def test_lines_of_metrics_that_a_resumed_run_writes_again_are_dropped(tmp_path):
-    lines = [b'{"step": 5}\n', b"\0\0\0\n", b'{"step": 10}\n', b'{"epoch": 3}\n', b'{"step": 15}\n', b'{"st']
-    (tmp_path / runs.METRICS).write_bytes(b"".join(lines))
-    runs.forget_after(tmp_path, 10)
-    assert (tmp_path / runs.METRICS).read_bytes() == lines[0] + lines[2]
 
 
 def test_minutes_between_checkpoints_count_from_the_last_of_that_name(tmp_path, digits, monkeypatch):
@@ -236,7 +234,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, digits, strokes, text, 
     with pytest.raises(KeyboardInterrupt):
         first.train(Stop())
     found, again = checkpoint.read(tmp_path / "cut" / runs.LAST), Losses()
-    second = Run(found.network, dataset, tmp_path / "cut", given())
+    second = Run(found.network, dataset, tmp_path / "cut", given(dataset))
     second.restore(found)
     assert second.progress.step == stop
     resumed = second.train(again)
@@ -321,17 +319,3 @@ def test_more_classes_than_outputs_are_refused(digits):
     network = Network(spec.parse(SMALL.replace("dense: 10", "dense: 9"), "small.yaml"))
     with pytest.raises(DataError, match=r"has labels 0 \.\. 9, the model ends in 9 outputs"):
         check_labels(network, digits)
-
-
-def test_run_folders_are_new_and_never_overwritten(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert [runs.create(None, "lenet-digits").as_posix() for _ in range(3)] == [
-        f"runs/lenet-digits-{i}" for i in (1, 2, 3)
-    ]
-    taken = runs.create(tmp_path / "mine", "x")
-    (taken / "file").write_text("kept")
-    with pytest.raises(CnncliError, match="is not empty"):
-        runs.create(taken, "x")
-    with pytest.raises(CnncliError, match="is not a folder"):
-        runs.create(taken / "file", "x")
-    assert (taken / "file").read_text() == "kept"

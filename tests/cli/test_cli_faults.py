@@ -1,0 +1,262 @@
+"""train on a machine that fails, is too small or is shut down; with data, models and checkpoints that were changed."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnncli.training import checkpoint, runs
+
+SMALL = """\
+name: small
+input: {channels: 1, size: [8, 8]}
+layers:
+  - conv: {filters: 4, kernel: 3, padding: same}
+  - relu
+  - flatten
+  - dense: 10
+train: {epochs: 2, batch_size: 20, optimizer: {adam: 0.01}}
+"""
+LONG = ["train", "--model", "small.yaml", "--epochs", "100000", "--out", "run", "-t", "1"]
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    """A folder to work in, with a small model and a data set."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(SMALL)
+    write_data()
+    return tmp_path
+
+
+def write_data(seed=0, name="mine.npz"):
+    generator = np.random.default_rng(seed)
+    x, y = generator.integers(0, 256, (60, 8, 8), np.uint8), np.arange(60) % 10
+    np.savez(name, x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+
+
+def begin(*arguments, before="", **options):
+    """A command in a process of its own; `before` is Python that runs first."""
+    program = f"{before}\nimport sys; from cnncli.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def wait_for(process, path):
+    while not Path(path).exists() and process.poll() is None:
+        time.sleep(0.005)
+
+
+def half_done(run, *options):
+    """A run with a checkpoint behind each of its first three steps of six."""
+    process = ["train", "--model", "small.yaml", "--dataset", "mine.npz", "--out", "run", "--save-every", "1", *options]
+    run(*process, "--set", "train.max_steps=3", "-q")
+    return json.loads(Path("run/metrics.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_lets_the_step_end_and_saves(run, name):
+    number = getattr(signal, name)
+    process = begin(*LONG)
+    wait_for(process, "run/metrics.jsonl")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + number
+    assert out == ""
+    pattern = r"error: stopped after step (\d+) of 7300000: go on with cnncli train --resume run"
+    step = int(re.fullmatch(pattern, err.splitlines()[-1])[1])
+    assert checkpoint.read(Path("run") / runs.LAST).progress.step == step >= 73
+    assert not list(Path("run").glob(".*.tmp"))
+
+
+STUCK = """
+import time
+from cnncli.training.loop import Run
+step = Run._step
+def stuck(run, *arguments):
+    if run.progress.step == 1:
+        print(flush=True)
+        time.sleep(99)
+    return step(run, *arguments)
+Run._step = stuck
+"""
+
+
+def test_a_second_signal_ends_a_step_that_lasts():
+    process = begin(*LONG, before=STUCK)
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None  # the first waits for the step's end
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM  # a shell says 143
+    assert checkpoint.read(Path("run") / runs.LAST).progress.step == 0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_before_the_first_step_leaves_nothing(files, name):
+    number, before = getattr(signal, name), sorted(files.iterdir())
+    stuck = "import time; from cnncli import datasets; datasets.load = lambda *_: print(flush=True) or time.sleep(99)"
+    process = begin(*LONG, before=stuck)
+    process.stdout.readline()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err == "error: interrupted\n"
+    assert sorted(files.iterdir()) == before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    process = begin(*LONG, before="import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)")
+    wait_for(process, "run/metrics.jsonl")
+    process.send_signal(signal.SIGHUP)
+    lines = len(Path("run/metrics.jsonl").read_text().splitlines())
+    while len(Path("run/metrics.jsonl").read_text().splitlines()) < lines + 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_two_runs_in_one_folder(mistake):
+    process = begin(*LONG)
+    wait_for(process, "run/last.safetensors")
+    line = f"error: run: process {process.pid} is training in it: wait for it, or stop it first"
+    assert mistake("train", "--resume", "run") == (1, line)
+    assert mistake(*LONG)[1].startswith("error: run: is not empty")
+    process.kill()
+    process.communicate()
+    Path("run/model.yaml").write_text(SMALL)  # gone on with, it would run for a while
+    assert "model.yaml" in mistake("train", "--resume", "run")[1]
+
+
+def test_what_was_changed_is_named_and_refused(run, mistake):
+    half_done(run)
+    before = Path("run/last.safetensors").read_bytes()
+    write_data(seed=1)
+    line = (
+        "error: mine: the training samples and the test samples are not those that the run began with: start a new run"
+    )
+    assert mistake("train", "--resume", "run") == (3, line)
+    write_data()
+    model = Path("run/model.yaml")
+    text = model.read_text()
+    model.write_text(text.replace("filters: 4", "filters: 5"))
+    number = text[: text.index("filters: 4")].count("\n") + 1
+    code, line = mistake("train", "--resume", "run")
+    assert code == 4
+    assert line.startswith(f"error: run/model.yaml:{number}: differs from the model that the run began with: undo that")
+    model.unlink()
+    assert run("train", "--resume", "run", "-q").code == 0
+    assert Path("run/last.safetensors").read_bytes() == before
+
+
+def test_other_versions_are_told(run, monkeypatch):
+    half_done(run)
+    from cnncli import kernels
+
+    monkeypatch.setattr(kernels, "versions", lambda: {"numba": "9.9", "llvmlite": "9", "numpy": "9"})
+    monkeypatch.setattr(kernels, "processor", lambda: "z80")
+    ended = run("train", "--resume", "run")
+    assert ended.code == 0
+    [warning] = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
+    assert "numba was 0." in warning
+    assert ", now 9.9; " in warning
+    assert "now z80: the last bits may differ from those of an uninterrupted run" in warning
+
+
+def test_threads_stay_those_that_the_run_began_with(run):
+    half_done(run, "--threads", "1")
+    ended = run("train", "--resume", "run", "-v")
+    assert ended.code == 0
+    assert "measured" not in ended.err
+    assert checkpoint.read(Path("run") / runs.LAST).progress.given.threads == 1
+
+
+def test_a_damaged_checkpoint_is_one_line_or_the_one_before(run, mistake):
+    half_done(run)
+    last = Path("run/last.safetensors")
+    damaged = bytearray(last.read_bytes())
+    damaged[-5] ^= 4
+    last.write_bytes(damaged)
+    line = "error: run/last.safetensors: damaged: its bytes are not those that were written"
+    for command in (["train", "--resume", "run"], ["eval", "run/last.safetensors"]):
+        assert mistake(*command) == (4, line)
+
+    for path in Path("run").iterdir():
+        path.unlink()
+    expected = half_done(run, "--set", "train.keep=3")
+    assert sorted(path.name for path in Path("run").glob("step-*")) == ["step-1.safetensors", "step-2.safetensors"]
+    wanted = last.read_bytes()
+    last.write_bytes(damaged)
+    Path("run/step-2.safetensors").write_bytes(b"")
+    ended = run("train", "--resume", "run")
+    assert ended.code == 0
+    assert "warning: run/last.safetensors: damaged" in ended.err
+    assert "; going on from run/step-1.safetensors" in ended.err
+    tensors = [checkpoint.unpack(data) for data in (wanted, last.read_bytes())]
+    assert {k: t.tobytes() for k, t in tensors[0].items()} == {k: t.tobytes() for k, t in tensors[1].items()}
+    found = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[-1])
+    assert {k: v for k, v in found.items() if "second" not in k} == {
+        k: v for k, v in expected.items() if "second" not in k
+    }
+
+
+HUGE = SMALL.replace("dense: 10", "dense: 65536").replace("size: [8, 8]", "size: [65536, 65536]")
+WIDE = SMALL.replace("dense: 10", "dense: 60000\n  - relu\n  - dense: 10")  # 250 MB, four times its weights
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        # 4 x 65536^3 weights, their gradients and two slots of 4 bytes: 2^54
+        (HUGE, [], r"training in batches of 1 needs 1.8e\+07 GB of memory, .* are available: layer 3_dense takes most"),
+        (SMALL, ["--max-memory", "1MB"], r"training in batches of 1 needs .* MB of memory, 0 MB are left of --max-mem"),
+        (WIDE, ["--max-memory", "300MB"],
+         r"training in batches of (1|20) needs .* MB of memory, .* are left of --max-memory: layer 3_dense takes most"),
+        (SMALL, ["--max-memory", "much"], "Invalid value for '--max-memory': 'much' is no size: write 512MB, 2GB"),
+    ],
+)  # fmt: skip
+def test_what_cannot_fit_into_memory(mistake, files, text, options, expected):
+    Path("large.yaml").write_text(text)
+    code, line = mistake("train", "--model", "large.yaml", *options)
+    assert code == 2
+    assert re.match(f"error: {expected}", line)
+    assert not (files / "runs").exists()
+
+
+def test_enough_memory(run):
+    assert run("train", "--model", "small.yaml", "--max-memory", "64GB", "--epochs", 0).code == 0
+
+
+LIMIT = """
+import resource
+from cnncli.training import memory, session
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 200_000_000, resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "expected"),
+    [
+        ("", 2, r"training in batches of 1 needs .* are available: layer 3_dense takes most"),
+        ("memory.available = lambda: 1e18", 1, "out of memory: try a smaller --batch-size"),
+    ],
+    ids=["estimated", "allocated"],
+)
+def test_a_limit_of_the_address_space_is_one_line(files, more, code, expected):
+    Path("large.yaml").write_text(WIDE)
+    process = begin("train", "--model", "large.yaml", "-t", "1", before=LIMIT + more)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert re.fullmatch(f"error: {expected}.*\n", err)
+    assert not (files / "runs").exists()
