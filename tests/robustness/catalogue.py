@@ -5,10 +5,11 @@ import tempfile
 from pathlib import Path
 
 from child import Commands
+from hostile_checkpoints import CASES as CHECKPOINTS
 from hostile_data import CASES as DATA
 from hostile_specifications import CASES as SPECIFICATIONS
 
-CASES = SPECIFICATIONS + DATA
+CASES = SPECIFICATIONS + DATA + CHECKPOINTS
 SECONDS, MIB = 1.0, 256
 
 
