@@ -28,7 +28,7 @@ def check_network(network, unlabelled=()):
     plan.forward()
     plan.backward()
     for tensor, declared in parameters.declared.items():
-        moving = 1 if declared.connected is None else declared.connected
+        moving = 1 if declared.connected is None else declared.connected()
         value = parameters.value(tensor)
         gradient, start = parameters.gradient(tensor).copy(), value.copy()
 

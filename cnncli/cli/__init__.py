@@ -60,13 +60,16 @@ def cli():
 
 
 def fail(message: str, code: int) -> None:
-    """One line on stderr, and the exit code."""
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    """One line on stderr, and the exit code. Names of files may hold what a terminal would obey."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
+    click.echo(f"error: {line}", err=True)
     sys.exit(code)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Whatever a user may do wrong ends in one line and the documented exit code."""
+    if hasattr(sys.stdout, "reconfigure"):  # names of files may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cli.main(arguments, prog_name="cnncli", standalone_mode=False))
     except CnncliError as error:

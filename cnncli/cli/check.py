@@ -56,4 +56,6 @@ def _print(result: dict) -> None:
         return
     layers = f"{result['layers']} layer{'' if result['layers'] == 1 else 's'}"
     counts = f"{layers}, {result['parameters']:,} parameters"
-    click.echo(f"{result['file']}: ok, {counts}, {result['input']} -> {result['output']}")
+    from cnncli.spec.words import printable
+
+    click.echo(f"{printable(result['file'])}: ok, {counts}, {result['input']} -> {result['output']}")

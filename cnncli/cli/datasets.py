@@ -35,6 +35,7 @@ def command(name_or_path, data_dir, as_json):
 
 def _show(name_or_path, data_dir, as_json) -> None:
     from cnncli.datasets import load
+    from cnncli.datasets.files import shown
 
     dataset = load(name_or_path, data_dir)
     counts = zip(dataset.classes, dataset.counts(dataset.train), dataset.counts(dataset.test), strict=True)
@@ -52,7 +53,7 @@ def _show(name_or_path, data_dir, as_json) -> None:
         options.print_json(found)
         return
     size, samples = "x".join(map(str, found["input"])), f"{found['train']:,} + {found['test']:,} samples"
-    click.echo(f"{found['source']}: {samples} of {size} {found['type']}, {MEANING[found['task']]}")
+    click.echo(f"{shown(found['source'])}: {samples} of {size} {found['type']}, {MEANING[found['task']]}")
     if found["classes"]:
         rows = [[row["class"], f"{row['train']:,}", f"{row['test']:,}"] for row in found["classes"]]
         click.echo()

@@ -78,14 +78,15 @@ def allocate(where: str, count: int, sample: tuple[int, ...], dtype: type) -> np
 
     Without the check the system grants the room and ends the process when it is filled.
     """
-    needed, there = count * math.prod(sample) * np.dtype(dtype).itemsize, _machine_memory()
+    needed, there = count * math.prod(sample) * np.dtype(dtype).itemsize, machine_memory()
     if needed > there:
         sizes = f"{count} samples of {text_of_shape(sample)} need {needed / 2**30:.1f} GiB"
         raise DataError(f"{where}: {sizes}, this machine has {there / 2**30:.1f}: make the model's input smaller")
     return np.zeros((count, *sample), dtype)
 
 
-def _machine_memory() -> float:
+def machine_memory() -> float:
+    """Bytes; infinite where the system does not say."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not on every system

@@ -1,8 +1,10 @@
 """Opening files that a user names, without trusting them."""
 
 import errno
+import math
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from cnncli.errors import DataError
 
-BOMB_BYTES = 256 * 2**20  # below this a bomb costs a fraction of a second and is then refused by its own contents
+BOMB_BYTES = 64 * 2**20  # what is smaller unpacked costs a fraction of a second, whatever it is
 CHUNK = 2**20
 BOMB_RATIO = 200  # MNIST unpacks to 4.7 times its size, grids that are 98 % empty to about 50; deflate's limit is 1032
 
@@ -41,11 +43,31 @@ def shown(path: str | os.PathLike[str]) -> str:
 
 def refuse_bomb(path: Path, declared: int, stored: int) -> None:
     """Raise DataError where a compressed file of `stored` bytes declares more bytes than it can be believed to hold."""
-    if declared > max(BOMB_BYTES, BOMB_RATIO * stored):
+    if too_large(declared, stored):
         raise DataError(
             f"{shown(path)}: declares {declared} bytes in a file of {stored}: damaged, or made to fill the memory"
             " (store it uncompressed if it is right)"
         )
+
+
+def refuse_growth(where: str, paths: Sequence[Path], sample: tuple[int, ...], itemsize: int, why: str) -> None:
+    """Raise DataError where a sample of a shape for each file would take far more memory than the files hold."""
+    needed, stored = len(paths) * math.prod(sample) * itemsize, sum(map(_size, paths))
+    if too_large(needed, stored):
+        size = f"{len(paths)} samples of {'x'.join(map(str, sample))} take {needed} bytes, the files have {stored}"
+        raise DataError(f"{shown(where)}: {size}: {why}")
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # who opens it says so
+        return 0
+
+
+def too_large(needed: int, stored: int) -> bool:
+    """Whether `stored` bytes cannot be believed to become so many."""
+    return needed > max(BOMB_BYTES, BOMB_RATIO * stored)
 
 
 def fill(stream: BinaryIO, numbers: np.ndarray) -> int:

@@ -60,12 +60,19 @@ def content(folder: Path) -> tuple[list[Path], list[Path]]:
     """The visible sub-folders and other entries of a folder, each in natural order."""
     try:
         with os.scandir(folder) as found:
-            entries = [(entry.name, entry.is_dir()) for entry in found if not entry.name.startswith(".")]
+            entries = [(entry.name, _is_folder(entry)) for entry in found if not entry.name.startswith(".")]
     except OSError as error:
         raise DataError(f"{shown(folder)}: {reason(error)}") from None
     entries.sort(key=lambda entry: (natural(entry[0]), entry[0]))
     folders = [folder / name for name, is_folder in entries if is_folder and name not in SYSTEM_FOLDERS]
     return folders, [folder / name for name, is_folder in entries if not is_folder]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle: who opens it says so
+        return False
 
 
 def enter(folder: Path) -> Path:

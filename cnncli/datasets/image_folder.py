@@ -9,7 +9,7 @@ import numpy as np
 
 from cnncli.datasets import folders, images
 from cnncli.datasets.base import Dataset, Input, Split, allocate, text_of_shape
-from cnncli.datasets.files import shown
+from cnncli.datasets.files import refuse_growth, shown
 from cnncli.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -26,7 +26,7 @@ def load_folder(
     the file, where one is damaged, and where the network takes no image.
     """
     listed = folders.samples(train, test, WHAT)
-    wanted = wanted_of(source, listed.train[0][0], network)
+    wanted = wanted_of(source, [path for path, _ in listed.train + listed.test], network)
     splits = []
     for files in (listed.train, listed.test):
         labels = np.array([label for _, label in files], np.int64)
@@ -34,11 +34,13 @@ def load_folder(
     return Dataset(name, source, 2, splits[0], splits[1], listed.classes)
 
 
-def wanted_of(where: str, first: Path, network: Input | None) -> Input:
+def wanted_of(where: str, paths: Sequence[Path], network: Input | None) -> Input:
     """What to decode to: the network's input, else the first image's size. DataError where the network takes none."""
     if network is None:
-        with images.quiet(), images.opened(first) as image:
-            return Input(images.size_of(image), 1 if image.mode in ("1", "L", "LA", "I;16", "I") else 3)
+        with images.quiet(), images.opened(paths[0]) as image:
+            wanted = Input(images.size_of(image), 1 if image.mode in ("1", "L", "LA", "I;16", "I") else 3)
+        refuse_growth(where, paths, (*wanted.axes, wanted.channels), 1, "all get the size of the first")
+        return wanted
     if not images.takes_images(network):
         size = text_of_shape((network.channels, *network.axes))
         hint = "set input.size to [height, width] and input.channels to 1 or 3"

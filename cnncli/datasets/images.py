@@ -5,35 +5,36 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from cnncli.datasets.base import Input
-from cnncli.datasets.files import open_regular, reason, shown
+from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
 from cnncli.errors import DataError
 
 FORMATS = ("JPEG", "PNG")
+PICTURES = (*FORMATS, "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP")  # of Pillow's others, one runs PostScript
+MOST_SCANS = 30  # over a progressive JPEG; encoders make about 10, and each takes as long as a picture does
+SCAN, MOST_HEAD = b"\xff\xda", 2**26  # how each begins; the bytes of a file in which they are counted
 ORIENTATION = 0x0112  # in EXIF: how the camera was held
 TURNED = (5, 6, 7, 8)  # the orientations whose width is the picture's height
 MODES = {1: "L", 3: "RGB"}
 
 
 @contextlib.contextmanager
-def opened(path: Path, formats: tuple[str, ...] | None = FORMATS) -> Iterator:
+def opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator:
     """A Pillow image, its header read and its size found plausible. Whatever Pillow raises inside is a DataError."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with open_regular(path) as file, Image.open(file, formats=formats) as image:
-            if image.width * image.height > Image.MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError
+            _refuse_bomb(path, file, image)
             yield image
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError(
-            f"{shown(path)}: is not {'a JPEG or PNG image' if formats else 'an image that Pillow can read'}"
-        ) from None
+        raise DataError(f"{shown(path)}: is not a {', '.join(formats[:-1])} or {formats[-1]} image") from None
     except Image.DecompressionBombError:
         most = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise DataError(
@@ -44,6 +45,23 @@ def opened(path: Path, formats: tuple[str, ...] | None = FORMATS) -> Iterator:
     # On damaged files Pillow raises nearly every kind of exception: SyntaxError, struct.error, zlib.error, KeyError ...
     except Exception as error:
         raise DataError(f"{shown(path)}: {_damage(error)}") from None
+
+
+def _refuse_bomb(path: Path, file: BinaryIO, image) -> None:
+    """Raise DataError for a picture that takes far more memory, or time, than its file lets expect."""
+    from PIL import Image
+
+    pixels, stored = image.width * image.height, os.fstat(file.fileno()).st_size
+    if pixels > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    refuse_bomb(path, pixels * len(image.getbands()), stored)
+    if image.format in ("JPEG", "MPO"):
+        place = file.tell()
+        file.seek(0)
+        scans = file.read(MOST_HEAD).count(SCAN)
+        file.seek(place)
+        if scans > MOST_SCANS:
+            raise DataError(f"{shown(path)}: goes over its picture {scans} times: made to keep the processor busy")
 
 
 @contextlib.contextmanager
@@ -112,7 +130,7 @@ def _upright(array: np.ndarray, turn: int) -> np.ndarray:
 
 
 def read_picture(path: Path, axes: tuple[int, ...], channels: int, invert: bool = False) -> np.ndarray:
-    """An image file of any format that Pillow knows as one sample (1, 1, H, W, C) uint8, made to fit as in training.
+    """An image file of one of the formats PICTURES as one sample (1, 1, H, W, C) uint8, made to fit as in training.
 
     `invert` turns dark on light into light on dark, as MNIST's digits are. Raises DataError with one line.
     """
@@ -120,7 +138,7 @@ def read_picture(path: Path, axes: tuple[int, ...], channels: int, invert: bool 
         raise DataError(f"{shown(path)}: the model's input is not an image of 1 or 3 channels")
     if not os.path.exists(path):
         raise DataError(f"{shown(path)}: no such image file")
-    with quiet(), opened(path, formats=None) as image:
+    with quiet(), opened(path, PICTURES) as image:
         picture = pixels(image, axes, channels).reshape(1, 1, *axes, channels)
     return 255 - picture if invert else np.ascontiguousarray(picture)
 

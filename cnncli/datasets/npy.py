@@ -19,6 +19,7 @@ from cnncli.datasets.files import fill, open_regular, reason, refuse_bomb, shown
 from cnncli.errors import DataError
 
 PART = 2**24  # bytes that are read at a time
+SAMPLE = 64  # bytes that a sample takes at least, its digest among them
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -68,7 +69,7 @@ def opened(path: Path) -> Iterator[Stored]:
             found = _header(path, stream)
             declared = math.prod(found.shape) * found.dtype.itemsize
             if stream is not file:
-                refuse_bomb(path, declared, size)
+                refuse_bomb(path, declared + SAMPLE * found.shape[0], size)
             elif declared > size - file.tell():
                 raise found.truncated()
             yield found

@@ -45,7 +45,7 @@ def load_folder(train: Path, test: Path | None, name: str, source: str, network:
     where an image has no mask or another size than its mask, and where a mask is damaged or in colour.
     """
     train_part, test_part = parts(train, test, (SUFFIXES, MASK_SUFFIXES))
-    wanted = wanted_of(source, train_part.images[0], network)
+    wanted = wanted_of(source, train_part.images + test_part.images, network)
     return named(name, source, 2, [_decode(source, part, wanted) for part in (train_part, test_part)])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from cnncli.datasets import folders
 from cnncli.datasets.base import Dataset, Input, Split, allocate, text_of_shape
-from cnncli.datasets.files import shown
+from cnncli.datasets.files import refuse_growth, shown
 from cnncli.datasets.riff import read_format, read_wav
 from cnncli.errors import DataError
 
@@ -58,8 +58,11 @@ def _wanted(source: str, listed: folders.Samples, network: Input | None) -> tupl
     """The first file's sample rate, and the length and channels to read."""
     wave, frames = read_format(listed.train[0][0])
     if network is None:
-        longest = max(read_format(path)[1] for path, _ in listed.train + listed.test)
-        return wave.rate, Input((longest,), wave.channels)
+        paths = [path for path, _ in listed.train + listed.test]
+        wanted = Input((max(read_format(path)[1] for path in paths),), wave.channels)
+        why = "all get the length of the longest and the channels of the first"
+        refuse_growth(source, paths, (*wanted.axes, wanted.channels), np.dtype(np.float32).itemsize, why)
+        return wave.rate, wanted
     if len(network.axes) != 1:
         size = text_of_shape((network.channels, *network.axes))
         hint = f"set input.size to [length], such as [{frames}]"

@@ -97,8 +97,9 @@ class Parameter:
 
     `fans` is (fan in, fan out). `to_file` and `from_file` turn one layout into the other. Weight decay applies to what
     `decays`: weights, not biases. What is not `learned` has no gradient: it is frozen, or counted while training.
-    `connected`, flat in the kernels' layout, is False for elements that are 0 and stay 0. `places`: so many axes of
-    `file_shape` behind the first number kernels of their own.
+    `connected` makes an array, flat in the kernels' layout, that is True for the `links` elements that can differ from
+    0. `places`: so many axes of `file_shape` behind the first number kernels of their own. Nothing here is as large as
+    the parameter: one that no memory could hold can be declared.
     """
 
     shape: tuple[int, ...]
@@ -109,7 +110,8 @@ class Parameter:
     learned: bool = True
     to_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
     from_file: Callable[[np.ndarray], np.ndarray] = lambda array: array
-    connected: np.ndarray | None = field(default=None, compare=False)
+    connected: Callable[[], np.ndarray] | None = field(default=None, compare=False)
+    links: int = 0
     places: int = 0
 
     @property
@@ -124,7 +126,7 @@ class Parameter:
     @property
     def count(self) -> int:
         """How many numbers it has that can differ from 0."""
-        return self.size if self.connected is None else int(self.connected.sum())
+        return self.size if self.connected is None else self.links
 
 
 class Joined(NamedTuple):

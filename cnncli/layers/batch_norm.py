@@ -7,7 +7,7 @@ from pydantic import Field
 
 from cnncli.kernels import normalize
 from cnncli.layers.base import DATA, WEIGHT, Binding, Layer, Parameter, register
-from cnncli.layers.dense import channels_first
+from cnncli.layers.dense import in_field_order
 from cnncli.layers.initializers import Constant
 
 LEARNED = "weight", "bias"
@@ -29,8 +29,7 @@ class BatchNorm(Layer):
     affine: bool = True
 
     def parameters(self, shape):
-        places = channels_first(shape)
-        order = {"to_file": lambda w: w[places], "from_file": lambda w: w[np.argsort(places)]}
+        order = in_field_order(shape)
 
         def of(value, **options):
             c = shape.channels

@@ -132,7 +132,7 @@ class Conv(Learner):
             return self._bind_untied(b)
         forward, calls = self._bind_tied(b)
         if self.connections and calls:
-            connected = self.parameters(b.shape)["weight"].connected
+            connected = self.parameters(b.shape)["weight"].connected()
             calls[0][1].extend(untied.plan_mask(b.gradients["weight"], connected))
         return forward, calls
 

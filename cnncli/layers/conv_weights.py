@@ -47,16 +47,20 @@ def flipped(parameter: Parameter) -> Parameter:
 def connected(parameter: Parameter, connections: Sequence[Sequence[int]]) -> Parameter:
     """With zeros where a filter (`connections`: the inputs that each sees) has no connection, whatever a file holds."""
     filters, channels, *kernel = parameter.file_shape
-    mask = np.zeros((filters, channels, *(1 for _ in kernel)), bool)
-    for of_filter, inputs in zip(mask, connections, strict=True):
-        of_filter[list(inputs)] = True
-    mask = np.broadcast_to(mask, parameter.file_shape)
+
+    def mask() -> np.ndarray:
+        seen = np.zeros((filters, channels, *(1 for _ in kernel)), bool)
+        for of_filter, inputs in zip(seen, connections, strict=True):
+            of_filter[list(inputs)] = True
+        return np.broadcast_to(seen, parameter.file_shape)
+
     pairs, taps = sum(map(len, connections)), math.prod(kernel)
     return replace(
         parameter,
         fans=(max(1, round(pairs / filters)) * taps, max(1, round(pairs / channels)) * taps),
-        connected=parameter.from_file(mask),
-        from_file=lambda w: parameter.from_file(np.where(mask, w, 0)),
+        connected=lambda: parameter.from_file(mask()),
+        links=pairs * taps,
+        from_file=lambda w: parameter.from_file(np.where(mask(), w, 0)),
     )
 
 

@@ -1,5 +1,7 @@
 """The dense (fully connected) layer, and the view that flattens its input."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from cnncli.kernels import elementwise
@@ -81,6 +83,14 @@ def channels_first(shape: Shape) -> np.ndarray:
     if shape.origin is None:
         return np.arange(shape.channels)
     return np.arange(shape.channels).reshape(*shape.origin.size, -1).transpose(3, 0, 1, 2).ravel()
+
+
+def in_field_order(shape: Shape) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """How a `Parameter` of a number for each channel of a shape is filed."""
+    return {
+        "to_file": lambda w: w[channels_first(shape)],
+        "from_file": lambda w: w[np.argsort(channels_first(shape))],
+    }
 
 
 @register("flatten")

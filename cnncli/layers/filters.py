@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from cnncli.layers.initializers import Initializer, register
+from cnncli.layers.initializers import LARGEST, Initializer, register
 
 
 @register("values")
@@ -18,9 +18,14 @@ class Values(Initializer):
 
     def _array(self) -> np.ndarray:
         try:
-            return np.array(self.values, float)
-        except (ValueError, TypeError):
-            raise ValueError("its init.values are not lists of numbers of equal lengths") from None
+            found = np.array(self.values)
+        except ValueError:
+            found = None
+        if found is None or found.dtype.kind not in "iuf":
+            raise ValueError("its init.values are not lists of numbers of equal lengths")
+        if abs(found).max(initial=0) > LARGEST:
+            raise ValueError(f"its init.values hold a number beyond {LARGEST:g}, too large for float32")
+        return found.astype(float)
 
     def check(self, shape):
         found, text = self._array(), "x".join(map(str, shape))
@@ -97,7 +102,8 @@ class Sobel(Spatial):
         return np.broadcast_to(kernels[:, None], shape) / shape[1]
 
 
-PositiveOrNone = Annotated[float, Field(gt=0)] | None
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]  # beyond, cosines have no meaning
+PositiveOrNone = Annotated[float, Field(gt=0, le=1e6)] | None
 
 
 @register("gabor")
@@ -113,13 +119,13 @@ class Gabor(Spatial):
     axes = (2,)
 
     orientations: Annotated[int, Field(ge=1, le=65536)] = 8
-    phi: Annotated[list[float], Field(min_length=1)] = [0.0, math.pi / 2]
-    f: Annotated[list[float], Field(min_length=1)] | None = None
-    alpha: float = 1.0
+    phi: Annotated[list[Number], Field(min_length=1)] = [0.0, math.pi / 2]
+    f: Annotated[list[Number], Field(min_length=1)] | None = None
+    alpha: Number = 1.0
     beta_x: PositiveOrNone = None
     beta_y: PositiveOrNone = None
-    x0: float = 0.0
-    y0: float = 0.0
+    x0: Number = 0.0
+    y0: Number = 0.0
 
     def make(self, generator, shape, fans):
         size = max(shape[2:])

@@ -8,7 +8,7 @@ from pydantic import Field
 from cnncli.kernels import group_norm as kernels
 from cnncli.kernels import normalize
 from cnncli.layers.base import DATA, WEIGHT, Binding, Dimension, Layer, Parameter, register
-from cnncli.layers.dense import channels_first
+from cnncli.layers.dense import in_field_order
 from cnncli.layers.initializers import Constant
 
 
@@ -40,8 +40,7 @@ class GroupNorm(Layer):
         return shape
 
     def parameters(self, shape):
-        places, size = channels_first(shape), (shape.channels,)
-        order = {"to_file": lambda w: w[places], "from_file": lambda w: w[np.argsort(places)]}
+        size, order = (shape.channels,), in_field_order(shape)
         return {
             name: Parameter(size, size, (1, 1), Constant(constant=value), decays=False, **order)
             for name, value in (("weight", 1.0), ("bias", 0.0))

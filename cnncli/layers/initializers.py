@@ -6,11 +6,12 @@ those of files: (filters, inputs of a group, *kernel), or (outputs, inputs) of a
 
 import math
 import zlib
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+LARGEST = 3e38  # float32 holds no number far beyond
 CHUNK = 1 << 20  # numbers drawn at once, in float64: the weights of a large dense layer are hundreds of megabytes
 
 
@@ -151,7 +152,7 @@ class Constant(Initializer):
     """One value everywhere."""
 
     lone = "constant"
-    constant: float
+    constant: Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
     def make(self, generator, shape, fans):
         return np.full(shape, self.constant)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from cnncli.kernels import normalize, prelu
 from cnncli.layers.base import DATA, WEIGHT, Binding, Layer, Parameter, register
-from cnncli.layers.dense import channels_first
+from cnncli.layers.dense import in_field_order
 from cnncli.layers.initializers import Constant
 
 
@@ -21,8 +21,7 @@ class Prelu(Layer):
     shared: bool = False
 
     def parameters(self, shape):
-        places = np.zeros(1, int) if self.shared else channels_first(shape)
-        size, order = (len(places),), np.argsort(places)
+        size = (1 if self.shared else shape.channels,)
         return {
             "weight": Parameter(
                 size,
@@ -30,8 +29,7 @@ class Prelu(Layer):
                 (1, 1),
                 Constant(constant=self.slope),
                 decays=False,
-                to_file=lambda w: w[places],
-                from_file=lambda w: w[order],
+                **({} if self.shared else in_field_order(shape)),
             )
         }
 

@@ -69,7 +69,7 @@ class Rbf(Layer):
         return Shape((1, 1, 1), self.units, 0)
 
     def parameters(self, shape):
-        places, inputs = channels_first(shape), shape.channels
+        inputs = shape.channels
         return {
             "weight": Parameter(
                 (inputs, self.units),
@@ -78,8 +78,8 @@ class Rbf(Layer):
                 CODES[self.codes],
                 decays=False,
                 learned=self.trainable,
-                to_file=lambda w: w[places].T,
-                from_file=lambda w: w.T[np.argsort(places)],
+                to_file=lambda w: w[channels_first(shape)].T,
+                from_file=lambda w: w.T[np.argsort(channels_first(shape))],
             )
         }
 

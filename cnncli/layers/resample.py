@@ -18,6 +18,10 @@ Sides = Count | list[Count | Pair]  # a number for all sides, or for each axis a
 class Resample(Layer):
     """What makes each pixel from pixels of its input, axis by axis."""
 
+    def extents(self, shape: Shape) -> tuple[int, int, int]:
+        """The output's depth, height and width. Raises ValueError where the input's do not allow it."""
+        raise NotImplementedError
+
     def lists(self, shape: Shape) -> tuple[List, List, List]:
         """Along depth, height and width: for each output coordinate, (input coordinate, weight)."""
         raise NotImplementedError
@@ -29,7 +33,7 @@ class Resample(Layer):
     def output_shape(self, shape):
         if not shape.rank:
             raise ValueError("it needs an input with spatial axes, not a flat one")
-        return Shape(tuple(len(axis) for axis in self.lists(shape)), shape.channels, shape.rank)
+        return Shape(self.extents(shape), shape.channels, shape.rank)
 
     def bind(self, b: Binding):
         lists = self.lists(b.shape)
@@ -54,6 +58,9 @@ class Upsample(Resample):
 
     def _scales(self, shape):
         return per_axis(self.scale, shape.rank, "scale")
+
+    def extents(self, shape):
+        return tuple(size * scale for size, scale in zip(shape.size, self._scales(shape), strict=True))
 
     def lists(self, shape):
         along = _linear if self.mode == "linear" else _nearest
@@ -111,13 +118,17 @@ class Pad(Resample):
     def sides(self, shape: Shape) -> list[tuple[int, int]]:
         return sides(self.padding, shape, "padding")
 
-    def lists(self, shape):
-        found = []
+    def extents(self, shape):
         for axis, size, (before, after) in zip(AXES, shape.size, self.sides(shape), strict=True):
             if self.mode == "reflect" and max(before, after) >= size:
                 raise ValueError(f"the {axis} of {size} reflects at most {size - 1} pixels, not {max(before, after)}")
-            found.append([self._taps(i, size) for i in range(-before, size + after)])
-        return tuple(found)
+        return tuple(n + sum(more) for n, more in zip(shape.size, self.sides(shape), strict=True))
+
+    def lists(self, shape):
+        return tuple(
+            [self._taps(i, size) for i in range(-before, size + after)]
+            for size, (before, after) in zip(shape.size, self.sides(shape), strict=True)
+        )
 
     def _taps(self, source: int, size: int) -> list[tuple[int, float]]:
         if self.mode == "reflect":
@@ -164,10 +175,13 @@ class Crop(Resample):
         less = [size - left for size, left in zip(shape.size, wanted, strict=True)]
         return [(n // 2, n - n // 2) for n in less]
 
-    def lists(self, shape):
+    def extents(self, shape):
         for axis, size, (before, after) in zip(AXES, shape.size, self.sides(shape), strict=True):
             if before + after >= size:
                 raise ValueError(f"{before} + {after} pixels off the {axis} of {size} leave nothing")
+        return tuple(n - sum(less) for n, less in zip(shape.size, self.sides(shape), strict=True))
+
+    def lists(self, shape):
         return tuple(
             [[(i, 1.0)] for i in range(before, size - after)]
             for size, (before, after) in zip(shape.size, self.sides(shape), strict=True)

@@ -48,7 +48,7 @@ def check_gradients(specification, samples: int, seed: int = 0) -> list[Row]:
     rows = []
     for name, parameter in network.parameters.declared.items():
         values, gradient = network.parameters.value(name), network.parameters.gradient(name).copy()
-        moving = np.arange(values.size) if parameter.connected is None else np.flatnonzero(parameter.connected)
+        moving = np.arange(values.size) if parameter.connected is None else np.flatnonzero(parameter.connected())
         chosen = generator.choice(moving, min(samples, moving.size), replace=False)
         worst = 0.0
         for i in chosen:

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+import os
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -11,14 +14,20 @@ from safetensors.numpy import load as unpack
 from safetensors.numpy import save as pack
 
 from cnncli import __version__, kernels, spec
+from cnncli.datasets.base import machine_memory
 from cnncli.datasets.batches import Normalization
+from cnncli.datasets.files import open_regular, reason, shown
 from cnncli.errors import CheckpointError, SpecificationError
-from cnncli.network import Network
+from cnncli.kernels.optimizers import SLOTS
+from cnncli.layers.base import Parameter
+from cnncli.network import Network, nodes
 from cnncli.training.files import write_atomically
 from cnncli.training.metrics import Tally
+from cnncli.training.tensors import Declared, read_header
 
 FORMAT = "cnncli-2"
 UNSIGNED = "0" * 64  # in the place of the digest while it is computed
+DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -63,9 +72,12 @@ class Progress:
     def of(cls, stored: dict) -> "Progress":
         """From what `asdict` made and JSON kept. Raises TypeError, KeyError or ValueError for something else."""
         given, tally = Given.of(stored["given"]), Tally(**stored["tally"])
+        if not all(type(n) in (int, float) and math.isfinite(n) for n in astuple(tally)):
+            raise ValueError("its sums are no numbers")
         step, metrics = int(stored["step"]), int(stored["metrics"])
         best = None if stored["best"] is None else float(stored["best"])
-        if min(step, metrics, tally.count) < 0:
+        numbers_fit = max(step, metrics) < 2**63 and min(step, metrics, *astuple(tally)[2:]) >= 0
+        if not numbers_fit or not math.isfinite(best or 0):
             raise ValueError("its progress makes no sense")
         return cls(given, step, best, tally, metrics)
 
@@ -120,33 +132,91 @@ def _intact(data: bytes, digest: str) -> bool:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a checkpoint and build its network. Raises CheckpointError with one line for whatever does not fit."""
+    """Read a checkpoint and build its network. Raises CheckpointError with one line for whatever does not fit.
+
+    Nothing is allocated before the file has been found to hold the tensors of its network, and no others.
+    """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            return _read(path, file)
     except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
+        raise CheckpointError(f"{shown(path)}: {reason(error)}") from None
+    except MemoryError:
+        raise CheckpointError(f"{shown(path)}: does not fit into memory") from None
+
+
+def _read(path: Path, file: BinaryIO) -> Checkpoint:
+    name = shown(path)
     try:
-        about, tensors = _about(data), unpack(data)
+        about, declared = read_header(file)
         if about.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: is a safetensors file, but not a checkpoint of this version of cnncli")
-        if not _intact(data, str(about["sha256"])):
-            raise CheckpointError(f"{path}: damaged: its bytes are not those that were written")
-        made = {str(name): str(version) for name, version in about["made_with"].items()}
-        classes, progress = tuple(str(name) for name in about["classes"]), Progress.of(about["progress"])
-        stored, source = about["normalization"], str(about["specification"])
-        moments = (np.array(stored[key], np.float64) for key in ("mean", "deviation"))
-        normalization = Normalization(float(stored["unit"]), *moments)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise CheckpointError(f"{path}: damaged, or not a checkpoint ({error})") from None
+            raise CheckpointError(f"{name}: is a safetensors file, but not a checkpoint of this version of cnncli")
+        classes, progress = _classes(about["classes"]), Progress.of(about["progress"])
+        normalization, source = _normalization(**about["normalization"]), str(about["specification"])
+        made = {str(part): str(version) for part, version in about["made_with"].items()}
+        digest = str(about["sha256"])
+    except DAMAGE as error:
+        raise CheckpointError(f"{name}: damaged, or not a checkpoint ({error})") from None
     try:
-        network = Network(spec.parse(source, f"{path} (model)"))
+        specification = spec.parse(source, f"{name} (model)")
+        parameters = {name: of for node in nodes(specification) for name, of in node.parameters.items()}
     except SpecificationError as error:
-        raise CheckpointError(f"{path}: its model cannot be used: {error}") from None
-    channels = (network.input.channels,)
+        raise CheckpointError(f"{name}: its model cannot be used: {error}") from None
+    channels = (specification.input.channels,)
     if normalization.mean.shape != channels or normalization.deviation.shape != channels:
-        raise CheckpointError(f"{path}: damaged: the normalisation is not for {channels[0]} channels")
+        raise CheckpointError(f"{name}: damaged: the normalisation is not for {channels[0]} channels")
+    _check_names(path, declared, parameters, SLOTS[specification.train.optimizer.kind])
+    _check_memory(path, file)
+    file.seek(0)
+    data = file.read()
+    if not _intact(data, digest):
+        raise CheckpointError(f"{name}: damaged: its bytes are not those that were written")
+    try:
+        tensors = unpack(data)
+    except DAMAGE as error:
+        raise CheckpointError(f"{name}: damaged ({error})") from None
+    network = Network(specification)
     load_parameters(path, network, tensors)
     return Checkpoint(network, classes, normalization, progress, tensors, made)
+
+
+def _classes(stored: list) -> tuple[str, ...]:
+    """The names of classes. Raises ValueError where a terminal could not show them."""
+    if not isinstance(stored, list) or not all(isinstance(name, str) and name.isprintable() for name in stored):
+        raise ValueError("its classes are no names")
+    return tuple(stored)
+
+
+def _normalization(unit: float, mean: list, deviation: list) -> Normalization:
+    found = Normalization(float(unit), np.array(mean, np.float64), np.array(deviation, np.float64))
+    if found.unit not in (1, 255) or not np.isfinite(found.mean).all():
+        raise ValueError("its normalisation makes no sense")
+    if not (np.isfinite(found.deviation) & (found.deviation > 0)).all():
+        raise ValueError("its normalisation divides by no positive number")
+    return found
+
+
+def _check_names(
+    path: Path, declared: dict[str, Declared], parameters: dict[str, Parameter], slots: tuple[str, ...]
+) -> None:
+    """Raise CheckpointError unless a header declares the tensors of a network, and nothing but slots of theirs."""
+    _check(path, parameters, declared)
+    learned = {name: parameter for name, parameter in parameters.items() if parameter.learned}
+    for slot in slots:
+        if any(name.startswith(f"{slot}/") for name in declared):
+            _check(path, learned, declared, f"{slot}/")
+    known = parameters.keys() | {f"{slot}/{name}" for slot in slots for name in learned}
+    extra = next((name for name in sorted(declared) if name not in known), None)
+    if extra is not None:
+        raise CheckpointError(f"{shown(path)}: is of another network: this one has no {extra}")
+
+
+def _check_memory(path: Path, file: BinaryIO) -> None:
+    """Raise CheckpointError where a file's bytes, the tensors in them and the network's copy are too many."""
+    needed, there = 3 * os.fstat(file.fileno()).st_size, machine_memory()
+    if needed > there:
+        sizes = f"needs {needed / 2**30:.1f} GiB, this machine has {there / 2**30:.1f}"
+        raise CheckpointError(f"{shown(path)}: does not fit into memory: {sizes}")
 
 
 def load_parameters(path: Path, network: Network, tensors: dict[str, np.ndarray]) -> None:
@@ -165,20 +235,16 @@ def check_tensors(path: Path, network: Network, tensors: dict[str, np.ndarray], 
     With a prefix, that of an optimiser's slot, only what is learned counts.
     """
     parameters = network.parameters
-    for name, parameter in (parameters.declared if prefix else parameters.declared | parameters.counted).items():
+    _check(path, parameters.declared if prefix else parameters.declared | parameters.counted, tensors, prefix)
+
+
+def _check(path: Path, parameters: dict[str, Parameter], tensors: dict, prefix: str = "") -> None:
+    """Raise CheckpointError unless there is a tensor PREFIX + NAME of the right shape for each of the parameters."""
+    for name, parameter in parameters.items():
         found = tensors.get(prefix + name)
         if found is None:
-            raise CheckpointError(f"{path}: is of another network: it has no {prefix}{name}")
+            raise CheckpointError(f"{shown(path)}: is of another network: it has no {prefix}{name}")
         if found.shape != parameter.file_shape or found.dtype != np.float32:
             wanted, got = "x".join(map(str, parameter.file_shape)), "x".join(map(str, found.shape))
             text = f"{prefix}{name} is {found.dtype} {got}, not float32 {wanted}"
-            raise CheckpointError(f"{path}: is of another network: {text}")
-
-
-def _about(data: bytes) -> dict:
-    """The text beside the tensors: safetensors' reader of bytes gives the tensors alone."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 + length:
-        raise ValueError("the file ends inside its header")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return dict(json.loads(metadata.get("cnncli", "{}")))
+            raise CheckpointError(f"{shown(path)}: is of another network: {text}")

@@ -269,5 +269,8 @@ def test_a_diverging_run_ends_with_code_5_and_keeps_the_last_good_checkpoint(mis
 def test_pictures_that_are_none(mistake, run, files):
     run("train", "--model", "small.yaml", "--epochs", 0)
     (files / "text.png").write_text("not a picture")
-    assert mistake("predict", "text.png") == (3, "error: text.png: is not an image that Pillow can read")
+    assert mistake("predict", "text.png") == (
+        3,
+        "error: text.png: is not a JPEG, PNG, BMP, GIF, MPO, PPM, TIFF or WEBP image",
+    )
     assert mistake("predict", "missing.png") == (3, "error: missing.png: no such image file")

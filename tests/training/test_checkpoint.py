@@ -162,7 +162,7 @@ def test_progress_that_makes_no_sense(tmp_path, written, damage):
 
 def test_other_files(tmp_path):
     assert "No such file" in message(tmp_path / "missing.safetensors")
-    assert "Is a directory" in message(tmp_path)
+    assert "not a regular file" in message(tmp_path)
     other = tmp_path / "other.safetensors"
     save_file({"a": np.zeros(3, np.float32)}, other)
     assert "not a checkpoint of this version of cnncli" in message(other)

@@ -1,0 +1,226 @@
+"""Hostile checkpoints: each is a file for `cnncli eval`, and what its one line must say."""
+
+import json
+import os
+import struct
+from functools import cache
+
+import numpy as np
+from hostile import CHECKPOINT, Case, bytes_of
+
+MODEL = "name: tiny\ninput: {channels: 1, size: [2, 2]}\nlayers: [flatten, dense: 2]\n"
+NAME = "net.safetensors"
+
+
+@cache
+def good() -> tuple[str, bytes]:
+    """The header and the numbers of a checkpoint that was written as `train` writes it."""
+    from cnncli import spec
+    from cnncli.datasets.batches import Normalization
+    from cnncli.network import Network
+    from cnncli.training import checkpoint
+
+    import tempfile
+    from pathlib import Path
+
+    network = Network(spec.parse(MODEL, "tiny.yaml"))
+    normalization = Normalization(255.0, np.zeros(1), np.ones(1))
+    given = checkpoint.Given("digits", None, True, (9, 3))
+    made = checkpoint.Checkpoint(
+        network, ("a", "b"), normalization, checkpoint.Progress(given), network.parameters.save()
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.write(Path(folder) / NAME, made)
+        content = (Path(folder) / NAME).read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    return content[8 : 8 + length].decode(), content[8 + length :]
+
+
+def packed(header, numbers: bytes | None = None, length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + (good()[1] if numbers is None else numbers)
+
+
+def changed(change, numbers=None):
+    """The good checkpoint after `change(about, header)`: our own text, and the header around it."""
+
+    def content():
+        header = json.loads(good()[0])
+        about = json.loads(header["__metadata__"]["cnncli"])
+        change(about, header)
+        if "__metadata__" in header and isinstance(header["__metadata__"], dict):
+            header["__metadata__"].setdefault("cnncli", json.dumps(about))
+            if isinstance(header["__metadata__"]["cnncli"], str) and about:
+                header["__metadata__"]["cnncli"] = json.dumps(about)
+        return packed(header, numbers)
+
+    return content
+
+
+def about(path, value):
+    """A change of one value of our own text; `path` is such as progress.step."""
+
+    def change(found, header):
+        *way, last = path.split(".")
+        for step in way:
+            found = found[step]
+        found[last] = value
+
+    return changed(change)
+
+
+def tensor(name="1_dense.weight", **options):
+    def change(found, header):
+        header[name] = header.get(name, {}) | options
+
+    return changed(change)
+
+
+def replaced(old, new):
+    """The good checkpoint with one text of its header for another."""
+
+    def content():
+        text = good()[0]
+        assert old in text
+        return packed(text.replace(old, new, 1).encode())
+
+    return content
+
+
+def checkpoint(name, content, *says, words=("eval", NAME)):
+    def make(folder):
+        bytes_of(folder, NAME, content() if callable(content) else content)
+        return list(words)
+
+    return Case(f"checkpoint: {name}", make, CHECKPOINT, (NAME, *says))
+
+
+def placed(name, make, *says):
+    def command(folder):
+        make(folder / NAME)
+        return ["eval", NAME]
+
+    return Case(f"checkpoint: {name}", command, CHECKPOINT, (NAME, *says))
+
+
+def sparse(size, start=b""):
+    def make(path):
+        path.write_bytes(start() if callable(start) else start)
+        os.truncate(path, size)
+
+    return make
+
+
+def large_network():
+    """What declares, and a model that needs, 4 TB of numbers that are not there."""
+
+    def change(found, header):
+        found["specification"] = (
+            "input: {channels: 65536, size: [8, 8]}\nlayers: [flatten, dense: 65536, dense: 65536, dense: 2]\n"
+        )
+        found["normalization"] = {"unit": 255.0, "mean": [0.0] * 65536, "deviation": [1.0] * 65536}
+        shapes = {"1_dense": (65536, 2**22), "2_dense": (65536, 65536), "3_dense": (2, 65536)}
+        header.clear()
+        header["__metadata__"], end = {}, 0
+        for name, shape in shapes.items():
+            for what, of in (("weight", shape), ("bias", shape[:1])):
+                size = 4 * of[0] * (of[1] if len(of) > 1 else 1)
+                header[f"{name}.{what}"] = {"dtype": "F32", "shape": list(of), "data_offsets": [end, end + size]}
+                end += size
+
+    return changed(change)
+
+
+def large_size():
+    return 8 + struct.unpack("<Q", large_network()()[:8])[0] + len_of_numbers()
+
+
+def len_of_numbers():
+    header = json.loads(large_network()()[8:].decode(errors="ignore").rsplit("}", 1)[0] + "}")
+    return max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+
+
+def link(path):
+    os.symlink("/dev/zero", path)
+
+
+def circle(path):
+    os.symlink(NAME, path)
+
+
+DEEP = "[" * 100_000
+CASES = [
+    checkpoint("nothing", b"", "ends inside"),
+    checkpoint("seven bytes", bytes(7), "ends inside"),
+    checkpoint("a header of 2^64 - 1 bytes", packed(b"{}", b"", 2**64 - 1), "ends inside"),
+    checkpoint("a header of 2^63 bytes", packed(b"{}", b"", 2**63), "ends inside"),
+    placed("a header of 99 MB", sparse(10**8, struct.pack("<Q", 99 * 10**6) + b"{"), "its header has"),
+    checkpoint("an empty header", packed(b"", b""), "damaged"),
+    checkpoint("a header of another file", packed(b"{}", b""), "not a checkpoint of cnncli"),
+    checkpoint("JSON 100,000 lists deep", packed(DEEP.encode(), b""), "damaged"),
+    checkpoint("JSON 100,000 mappings deep", packed(b'{"a":' * 100_000, b""), "damaged"),
+    checkpoint("text 100,000 lists deep", changed(lambda a, h: (a.clear(), h.update(__metadata__={"cnncli": DEEP}))), "damaged"),
+    checkpoint("9 million empty lists", packed(b"[" + b"[]," * 9_000_000 + b"[]]", b""), "values"),
+    checkpoint("a million keys", lambda: packed(b"{" + b",".join(b'"k%d":{}' % i for i in range(10**6)) + b"}", b""), "damaged"),
+    checkpoint("a number of 5,000 digits", replaced('"shape":[2,4]', '"shape":[' + "9" * 5000 + ",4]"), "damaged"),
+    checkpoint("a key twice", replaced('"1_dense.bias":', '"1_dense.weight":'), "twice"),
+    checkpoint("a key of our own text twice", replaced('\\"format\\": ', '\\"format\\": \\"x\\", \\"format\\": '), "twice"),
+    checkpoint("a header that is no UTF-8", packed(b'{"\xff":1}', b""), "damaged"),
+    checkpoint("a header that is a list", packed(b"[]", b""), "damaged"),
+    checkpoint("metadata that are a list", changed(lambda a, h: h.update(__metadata__=[])), "damaged"),
+    checkpoint("metadata that are a number", changed(lambda a, h: (a.clear(), h.update(__metadata__={"cnncli": 1}))), "damaged"),
+    checkpoint("a tensor that is a number", changed(lambda a, h: h.update({"1_dense.bias": 1})), "damaged"),
+    checkpoint("a negative shape", tensor(shape=[-2, -4]), "damaged"),
+    checkpoint("a shape of 2^63", tensor(shape=[2**63, 4]), "another network"),
+    checkpoint("a shape whose size overflows", tensor(shape=[2**32, 2**32]), "another network"),
+    checkpoint("a shape of words", tensor(shape=["a"]), "damaged"),
+    checkpoint("a shape of true", tensor(shape=[True, 8]), "damaged"),
+    checkpoint("offsets beyond the file", tensor(data_offsets=[0, 2**40]), "declares"),
+    checkpoint("offsets that go back", tensor(data_offsets=[32, 0]), "damaged"),
+    checkpoint("negative offsets", tensor(data_offsets=[-1, 31]), "damaged"),
+    checkpoint("offsets that overlap", tensor("1_dense.bias", data_offsets=[4, 12]), "damaged"),
+    checkpoint("numbers that nothing describes", changed(lambda a, h: None, bytes(80)), "declares"),
+    checkpoint("a gap between tensors", changed(lambda a, h: h["1_dense.weight"].update(data_offsets=[16, 48]), bytes(48)), "damaged"),
+    checkpoint("numbers of another type", tensor(dtype="F64", data_offsets=[8, 72]), "damaged"),
+    checkpoint("a type that there is not", tensor(dtype="F31"), "F31"),
+    checkpoint("a tensor that no network has", tensor("x", dtype="F32", shape=[0], data_offsets=[0, 0]), "has no x"),
+    checkpoint("a slot that no optimiser has", tensor("x/y", dtype="F32", shape=[0], data_offsets=[0, 0]), "has no x/y"),
+    checkpoint("a slot of another shape", tensor("momentum/1_dense.bias", dtype="F32", shape=[0], data_offsets=[0, 0]), "another network"),
+    checkpoint("a tensor of a name with a newline", tensor("x\n\x1b[31m", dtype="F32", shape=[0], data_offsets=[0, 0]), "\\x1b"),
+    checkpoint("another format", about("format", "cnncli-999"), "not a checkpoint"),
+    checkpoint("no specification", about("specification", None), "its model cannot be used"),
+    checkpoint("an exploding specification", about("specification", "a: &a [x]\nb: [*a, *a]\n"), "anchors"),
+    checkpoint("a specification of Python's tags", about("specification", "!!python/object/apply:os.mkdir [owned]\n"), "tags"),
+    checkpoint("a specification 10,000 lists deep", about("specification", "[" * 10_000), "(model):1:"),
+    checkpoint("a specification that leads to a file", about("specification", "/etc/passwd"), "(model):1:"),
+    checkpoint("a specification of 900,000 letters", about("specification", "x" * 900_000), "(model):1:"),
+    checkpoint("another specification", about("specification", MODEL.replace("dense: 2", "dense: 3")), "another network"),
+    checkpoint("a huge network and no numbers", about("specification", "input: {channels: 1, size: [65536, 65536]}\nlayers: [flatten, dense: 65536, dense: 2]\n"), "another network"),
+    checkpoint("4 TB of numbers that are not there", large_network(), "declares"),
+    placed("4 TB of numbers that take no room", lambda path: sparse(large_size(), large_network())(path), "memory"),
+    checkpoint("a normalisation of words", about("normalization.mean", ["x"]), "damaged"),
+    checkpoint("a normalisation by 0", about("normalization.deviation", [0.0]), "damaged"),
+    checkpoint("a normalisation by infinity", replaced('\\"deviation\\": [1.0]', '\\"deviation\\": [1e999]'), "damaged"),
+    checkpoint("a normalisation of NaN", replaced('\\"mean\\": [0.0]', '\\"mean\\": [NaN]'), "damaged"),
+    checkpoint("a normalisation for another input", about("normalization.mean", [0.0] * 5), "channels"),
+    checkpoint("a normalisation 900 lists deep", about("normalization.mean", json.loads("[" * 900 + "]" * 900)), "damaged"),
+    checkpoint("a unit of 0", about("normalization.unit", 0), "damaged"),
+    checkpoint("a class of an escape sequence", about("classes", ["\x1b[31m", "b"]), "damaged"),
+    checkpoint("classes that are a number", about("classes", 3), "damaged"),
+    checkpoint("classes that are one word", about("classes", "ab"), "damaged"),
+    checkpoint("a negative step", about("progress.step", -1), "damaged"),
+    checkpoint("a step of 2^63", about("progress.step", 2**63), "damaged"),
+    checkpoint("a step of words", about("progress.step", "x"), "damaged"),
+    checkpoint("a step that is infinite", replaced('\\"step\\": 0', '\\"step\\": 1e999'), "damaged"),
+    checkpoint("sums of words", about("progress.tally.loss", "x"), "damaged"),
+    checkpoint("sums of NaN", replaced('\\"loss\\": 0.0', '\\"loss\\": NaN'), "damaged"),
+    checkpoint("a best of infinity", replaced('\\"best\\": null', '\\"best\\": 1e999'), "damaged"),
+    checkpoint("a data set that is a number", about("progress.given.dataset", 1), "damaged"),
+    checkpoint("an unknown key", about("progress.given.owned", 1), "damaged"),
+    checkpoint("no progress", about("progress", {}), "damaged"),
+    placed("a FIFO", os.mkfifo, "no such run or checkpoint"),
+    placed("a link to /dev/zero", link, "no such run or checkpoint"),
+    placed("a link to itself", circle, "no such run or checkpoint"),
+    placed("an empty folder", os.mkdir, "holds neither"),
+    placed("a terabyte of zeros", sparse(2**40), "damaged"),
+]  # fmt: skip
