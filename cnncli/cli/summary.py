@@ -4,6 +4,7 @@ import dataclasses
 
 import click
 
+from cnncli import memory
 from cnncli.cli import options
 
 COLUMNS = ["layer", "output", "window", "parameters", "multiply-adds", "memory", "sees"]
@@ -39,7 +40,7 @@ def command(model, overrides, batch_size, as_json):
 
 
 def _rows(summary) -> list[list]:
-    rows = [["input", summary.input, "", "", "", _bytes(summary.input_memory), ""]]
+    rows = [["input", summary.input, "", "", "", memory.text(summary.input_memory), ""]]
     for row in summary.rows:
         named = not row.path.partition("@")[0].endswith(f"_{row.kind}")
         rows.append(
@@ -49,7 +50,7 @@ def _rows(summary) -> list[list]:
                 _window(row),
                 f"{row.parameters:,}" if row.parameters else "",
                 f"{row.multiply_adds:,}" if row.multiply_adds else "",
-                _bytes(row.memory) if row.memory else "",
+                memory.text(row.memory) if row.memory else "",
                 _by("x", row.field),
             ]
         )
@@ -57,7 +58,7 @@ def _rows(summary) -> list[list]:
 
 
 def _totals(summary) -> dict[str, str]:
-    weights, activations = _bytes(summary.weight_memory), _bytes(summary.activation_memory)
+    weights, activations = memory.text(summary.weight_memory), memory.text(summary.activation_memory)
     return {
         "parameters": f"{summary.parameters:,}",
         "multiply-adds": f"{summary.multiply_adds:,} for one sample, forward",
@@ -76,14 +77,6 @@ def _window(row) -> str:
 
 def _by(separator: str, numbers) -> str:
     return separator.join(str(n) if isinstance(n, int) else f"{n:.3g}" for n in numbers)
-
-
-def _bytes(count: int) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1000:
-            return f"{count} B" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} TiB"
 
 
 def _as_dict(summary) -> dict:

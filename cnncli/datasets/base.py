@@ -1,12 +1,12 @@
 """What a data set is, and the checks that every reader ends with."""
 
 import math
-import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from cnncli import memory
 from cnncli.errors import DataError
 
 MAX_CLASSES = 65536  # a stray label of a billion would otherwise ask for a billion class names and outputs
@@ -74,23 +74,15 @@ class Dataset:
 
 
 def allocate(where: str, count: int, sample: tuple[int, ...], dtype: type) -> np.ndarray:
-    """Room for `count` samples; a DataError where the machine has not so much memory, before any of it is used.
+    """Room for `count` samples; a DataError where there is not so much memory, before any of it is used.
 
     Without the check the system grants the room and ends the process when it is filled.
     """
-    needed, there = count * math.prod(sample) * np.dtype(dtype).itemsize, machine_memory()
+    needed, there = count * math.prod(sample) * np.dtype(dtype).itemsize, memory.available()
     if needed > there:
-        sizes = f"{count} samples of {text_of_shape(sample)} need {needed / 2**30:.1f} GiB"
-        raise DataError(f"{where}: {sizes}, this machine has {there / 2**30:.1f}: make the model's input smaller")
+        sizes = f"{count} samples of {text_of_shape(sample)} need {memory.text(needed)} of memory"
+        raise DataError(f"{where}: {sizes}, {memory.text(there)} are available: make the model's input smaller")
     return np.zeros((count, *sample), dtype)
-
-
-def machine_memory() -> float:
-    """Bytes; infinite where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on every system
-        return math.inf
 
 
 def check_images(where: str, images: np.ndarray) -> None:

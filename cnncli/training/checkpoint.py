@@ -13,8 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as unpack
 from safetensors.numpy import save as pack
 
-from cnncli import __version__, kernels, spec
-from cnncli.datasets.base import machine_memory
+from cnncli import __version__, kernels, memory, spec
 from cnncli.datasets.batches import Normalization
 from cnncli.datasets.files import open_regular, reason, shown
 from cnncli.errors import CheckpointError, SpecificationError
@@ -213,9 +212,9 @@ def _check_names(
 
 def _check_memory(path: Path, file: BinaryIO) -> None:
     """Raise CheckpointError where a file's bytes, the tensors in them and the network's copy are too many."""
-    needed, there = 3 * os.fstat(file.fileno()).st_size, machine_memory()
+    needed, there = 3 * os.fstat(file.fileno()).st_size, memory.available()
     if needed > there:
-        sizes = f"needs {needed / 2**30:.1f} GiB, this machine has {there / 2**30:.1f}"
+        sizes = f"needs {memory.text(needed)}, {memory.text(there)} are available"
         raise CheckpointError(f"{shown(path)}: does not fit into memory: {sizes}")
 
 

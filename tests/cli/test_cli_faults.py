@@ -218,10 +218,10 @@ WIDE = SMALL.replace("dense: 10", "dense: 60000\n  - relu\n  - dense: 10")  # 25
     ("text", "options", "expected"),
     [
         # 4 x 65536^3 weights, their gradients and two slots of 4 bytes: 2^54
-        (HUGE, [], r"training in batches of 1 needs 1.8e\+07 GB of memory, .* are available: layer 3_dense takes most"),
-        (SMALL, ["--max-memory", "1MB"], r"training in batches of 1 needs .* MB of memory, 0 MB are left of --max-mem"),
+        (HUGE, [], r"training in batches of 1 needs 16.* PiB of memory, .* are available: layer 3_dense takes most"),
+        (SMALL, ["--max-memory", "1MB"], r"training in batches of 1 needs .* KiB of memory, 0 B are left of --max-mem"),
         (WIDE, ["--max-memory", "300MB"],
-         r"training in batches of (1|20) needs .* MB of memory, .* are left of --max-memory: layer 3_dense takes most"),
+         r"training in batches of (1|20) needs .* MiB of memory, .* are left of --max-memory: layer 3_dense takes most"),
         (SMALL, ["--max-memory", "much"], "Invalid value for '--max-memory': 'much' is no size: write 512MB, 2GB"),
     ],
 )  # fmt: skip

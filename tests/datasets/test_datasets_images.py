@@ -205,4 +205,4 @@ def test_a_damaged_image_is_named(pets, message_of):
 
 def test_more_than_the_machine_s_memory_is_refused(pets, message_of):
     message = message_of(load, pets, None, Input((2**20, 2**20), 3))
-    assert message.startswith(f"{pets}: 8 samples of 1x1048576x1048576x3 need 24576.0 GiB, this machine has ")
+    assert message.startswith(f"{pets}: 8 samples of 1x1048576x1048576x3 need 24 TiB of memory, ")
