@@ -21,6 +21,19 @@ LEVEL = {package: level for level, packages in enumerate(LEVELS) for package in 
 FOR_ALL = ("", "errors", "memory", "resources")  # "" is `cnncli` itself
 ONLY_IN = {"click": "cli", "tqdm": "cli", "numba": "kernels", "llvmlite": "kernels", "matplotlib": "pictures"}
 ONLY_IN |= dict.fromkeys(("torch", "jax", "onnxruntime", "openvino"), "benchmark")  # in processes of their own
+NETWORK = (
+    "requests",
+    "urllib3",
+    "socket",
+    "ssl",
+    "http",
+    "urllib.request",
+    "ftplib",
+    "smtplib",
+    "socketserver",
+    "asyncio",
+)
+CONNECTED = ("cnncli.datasets.fetching", "cnncli.datasets.web")
 NOWHERE = ("pickle", "_pickle", "marshal", "shelve")
 MODULES = {
     ".".join(("cnncli", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
@@ -35,7 +48,10 @@ def violations(source: str, module: str) -> list[str]:
         return [f"{module}: {package} has no place in LEVELS"]
     found = []
     for node in ast.walk(ast.parse(source)):
-        reasons = [refused(package, name) for name in imported(node, module)] + [misused(package, node)]
+        names = imported(node, module)
+        reasons = [refused(package, name) for name in names] + [misused(package, node)]
+        if module not in CONNECTED:
+            reasons += [f"imports {name}: the network is for download alone" for name in names if reaches(name)]
         found += [f"{module}:{node.lineno}: {reason}" for reason in reasons if reason]
     return found
 
@@ -88,6 +104,11 @@ def refused(package: str, name: str) -> str | None:
     return None
 
 
+def reaches(name: str) -> bool:
+    """Whether a module of this name opens connections. Of pooch, which does, the folder of caches is used too."""
+    return any(f"{name}.".startswith(f"{network}.") for network in NETWORK)
+
+
 def misused(package: str, node: ast.AST) -> str | None:
     """Why a call is not allowed in `package`."""
     if not isinstance(node, ast.Call):
@@ -138,11 +159,16 @@ BAD = [
     ("cnncli.spec.yaml", "value = eval(text)", "calls eval"),
     ("cnncli.cli.train", "builtins.exec(text)", "calls exec"),
     ("cnncli.training.loop", "if x:\n    print(x)", "prints"),
+    ("cnncli.datasets.loading", "import requests", "imports requests: the network is for download alone"),
+    ("cnncli.cli.info", "from urllib.request import urlopen", "the network is for download alone"),
+    ("cnncli.benchmark.peers", "import http.client", "the network is for download alone"),
 ]
 GOOD = [
     ("cnncli.cli.train", "import click, tqdm\nfrom cnncli import __version__, kernels, spec\nprint(1)"),
     ("cnncli.cli.train", "from cnncli.training import session\nfrom cnncli.cli import options"),
     ("cnncli.__main__", "from cnncli.cli import main"),
+    ("cnncli.datasets.web", "import requests\nimport urllib3"),
+    ("cnncli.cli.info", "from urllib.parse import urlsplit"),
     ("cnncli.datasets.batches", "from cnncli.kernels import batch\nfrom cnncli.datasets.base import Split"),
     ("cnncli.spec.files", "from . import words\nfrom ..layers import Layer\nfrom cnncli.resources import bundled"),
     ("cnncli.kernels.tile", "import numba\nfrom llvmlite import ir\nfrom cnncli import errors"),

@@ -21,7 +21,8 @@ from cnncli.cli import options
 def command(name, data_dir, mirrors, as_json):
     """Download a data set (see: cnncli datasets) and print its folder.
 
-    Every file is checked against its published checksum; those that are there already are not fetched again.
+    Every file is checked against its published checksum; those that are there already are not fetched again, and a
+    download that was interrupted goes on where it stopped. Nothing but this command uses the network.
 
     \b
     Examples:
@@ -31,9 +32,15 @@ def command(name, data_dir, mirrors, as_json):
     """
     from cnncli.datasets import download
 
-    files = download(name, data_dir, mirrors, progress=sys.stderr.isatty())
+    files = download(name, data_dir, mirrors, _bar if sys.stderr.isatty() else None)
     folder = str(files[0].parent)
     if as_json:
         options.print_json({"name": name, "folder": folder, "files": [file.name for file in files]})
     else:
         click.echo(folder)
+
+
+def _bar(name: str, size: int, there: int):
+    from tqdm import tqdm
+
+    return tqdm(desc=name, total=size, initial=there, unit="B", unit_scale=True, unit_divisor=1024)

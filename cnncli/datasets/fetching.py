@@ -1,4 +1,4 @@
-"""Downloads: every file through its checksum, into a temporary name first, from one mirror after the other."""
+"""Downloads: every file through its checksum, beside its place first, from one mirror after the other."""
 
 import hashlib
 import os
@@ -6,35 +6,33 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from cnncli.datasets import web
 from cnncli.datasets.archives import unpack
 from cnncli.datasets.catalogue import Entry, File, entry_of, known
 from cnncli.datasets.files import open_regular, reason, shown
 from cnncli.datasets.home import data_home
+from cnncli.datasets.partial import workplace
+from cnncli.datasets.web import Bar, Refused, TooSlow, no_bar
 from cnncli.errors import DataError
 from cnncli.resources import bundled
 
 RETRIES = 2  # by pooch, after 1 and 2 s, for what may pass: no connection, a lost one, 5xx, wrong bytes
-PASSING = (408, 425, 429)  # the 4xx answers that a second attempt may not get
-CHUNK = 2**16
-
-
-class Refused(Exception):
-    """A mirror's failure that no second attempt can mend; pooch repeats only ValueError and requests' own."""
 
 
 def download(
-    name: str, data_dir: Path | str | None = None, mirrors: Sequence[str] = (), progress: bool = False
+    name: str, data_dir: Path | str | None = None, mirrors: Sequence[str] = (), bar: Bar | None = None
 ) -> list[Path]:
     """The files of a catalogue's data set, fetched into `data_home(data_dir)/NAME` where they are not there yet.
 
     `mirrors` are base addresses (http, https) or local folders, tried in order instead of the catalogue's own. A file
-    that is there with the right checksum is left alone, one with another is replaced. `progress` draws a bar a file on
-    stderr. Raises DataError where the name is unknown, the folder cannot be written, or no mirror gives the right
-    bytes: then files that are complete stay, and nothing partial does. Where the files come in an archive, that is
-    fetched, checked, unpacked and removed.
+    that is there with the right checksum is left alone, one with another is replaced. Where the files come in an
+    archive, that is fetched, checked, unpacked and removed. `bar` draws each file's progress.
+
+    Raises DataError where the name is unknown, the folder cannot be written, or no mirror gives the right bytes: then
+    files that are complete stay. What came of the next one stays in the folder's `.partial`, and is continued by the
+    next download, as it is after an interruption or a crash. Processes that fetch the same do so one after the other.
     """
     name, entry = known(name), entry_of(name)
     if entry.bundled:
@@ -45,15 +43,15 @@ def download(
     folder = (data_home(data_dir) / name).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        missing = [file for file in entry.files if not _is_there(folder, file)]
-        if missing and entry.archive:
-            _fetch_archive(name, folder, entry, remaining, progress)
-        else:
-            for file in missing:
-                _fetch(name, folder, file, remaining, progress)
+        if _missing(folder, entry):
+            _fetch_missing(name, folder, entry, remaining, bar or no_bar)
     except OSError as error:
         raise DataError(f"{shown(error.filename or folder)}: cannot be written: {reason(error)}") from None
     return [folder / file.name for file in entry.files]
+
+
+def _missing(folder: Path, entry: Entry) -> list[File]:
+    return [file for file in entry.files if not _is_there(folder / file.name, file)]
 
 
 def _check_mirror(mirror: str) -> None:
@@ -66,10 +64,10 @@ def _check_mirror(mirror: str) -> None:
         raise DataError(f"{shown(mirror)}: not a mirror: give an http or https address, or a folder")
 
 
-def _is_there(folder: Path, file: File) -> bool:
-    """Whether the file is there with its checksum; OSError where something else than a file has its name."""
+def _is_there(path: Path, file: File) -> bool:
+    """Whether the file is at `path` with its checksum; OSError where something else than a file has its name."""
     try:
-        with open_regular(folder / file.name) as stored:
+        with open_regular(path) as stored:
             if file.checksum is None:
                 return os.fstat(stored.fileno()).st_size == file.size
             kind, _, digest = file.checksum.partition(":")
@@ -78,24 +76,41 @@ def _is_there(folder: Path, file: File) -> bool:
         return False
 
 
-def _fetch_archive(name: str, folder: Path, entry: Entry, mirrors: list[str], progress: bool) -> None:
-    """Fetch the archive, where it is not there yet, and unpack its files; only one that was there is kept."""
-    brought = _is_there(folder, entry.archive)
-    if not brought:
-        _fetch(name, folder, entry.archive, mirrors, progress)
-    unpack(folder / entry.archive.name, entry.files, folder)
-    if not brought:
-        (folder / entry.archive.name).unlink()
+def _fetch_missing(name: str, folder: Path, entry: Entry, mirrors: list[str], bar: Bar) -> None:
+    sources = [entry.archive] if entry.archive else entry.files
+    with workplace(folder, [*(file.name for file in sources), *map(_part, sources)]) as place:
+        missing = _missing(folder, entry)  # another process may have been here while this one waited
+        if missing and entry.archive:
+            _fetch_archive(name, folder, place, entry, mirrors, bar)
+        else:
+            for file in missing:
+                os.replace(_fetch(name, place, file, mirrors, bar), folder / file.name)
 
 
-def _fetch(name: str, folder: Path, file: File, mirrors: list[str], progress: bool) -> None:
+def _fetch_archive(name: str, folder: Path, place: Path, entry: Entry, mirrors: list[str], bar: Bar) -> None:
+    """Unpack the archive's files, after it was fetched; one that a user put into the folder is used, and kept."""
+    brought = folder / entry.archive.name
+    if _is_there(brought, entry.archive):
+        unpack(brought, entry.files, folder, place)
+    else:
+        fetched = _fetch(name, place, entry.archive, mirrors, bar)
+        unpack(fetched, entry.files, folder, place)
+        fetched.unlink()
+
+
+def _part(file: File) -> str:
+    """The name of a file while it is not whole."""
+    return f"{file.name}.part"
+
+
+def _fetch(name: str, place: Path, file: File, mirrors: list[str], bar: Bar) -> Path:
     """Fetch one file from the first mirror that gives it; those that failed move to the end of `mirrors`."""
     failures = []
     for mirror in list(mirrors):
-        failure = _fetch_from(mirror, folder, file, progress)
+        failure = _fetch_from(mirror, place, file, bar)
         if failure is None:
-            (folder / file.name).chmod(0o644)  # made as a temporary file, it was for its owner alone
-            return
+            (place / file.name).chmod(0o644)  # a temporary file is for its owner alone
+            return place / file.name
         address = re.sub(r"//[^/]*@", "//", shown(mirror))  # a password is not for logs
         failures.append(f"{address} ({failure})")
         mirrors.append(mirrors.pop(0))
@@ -104,15 +119,15 @@ def _fetch(name: str, folder: Path, file: File, mirrors: list[str], progress: bo
     )
 
 
-def _fetch_from(mirror: str, folder: Path, file: File, progress: bool) -> str | None:
-    """Fetch one file from one mirror; why that failed, or None. OSError where `folder` cannot be written."""
+def _fetch_from(mirror: str, place: Path, file: File, bar: Bar) -> str | None:
+    """Fetch one file from one mirror; why that failed, or None. OSError where `place` cannot be written."""
     import pooch
     import requests
 
     pooch.get_logger().setLevel("ERROR")  # it announces each download on stderr
     checksums = {file.name: file.checksum}
-    store = pooch.Pooch(folder, mirror.rstrip("/") + "/", checksums, retry_if_failed=RETRIES)
-    get = _from_web(file, progress) if "://" in mirror else _from_folder(Path(mirror), file)
+    store = pooch.Pooch(place, mirror.rstrip("/") + "/", checksums, retry_if_failed=RETRIES)
+    get = _from_web(place / _part(file), file, bar) if "://" in mirror else _from_folder(Path(mirror), file)
     try:
         store.fetch(file.name, downloader=get)
     except Refused as error:
@@ -123,31 +138,17 @@ def _fetch_from(mirror: str, folder: Path, file: File, progress: bool) -> str | 
         return "no answer in time"
     except requests.RequestException as error:
         return _root(error)
+    except TooSlow:
+        return "too slow"
     except ValueError:
         return "wrong checksum"
     return None
 
 
-def _from_web(file: File, progress: bool) -> Callable:
-    import pooch
-    import requests
-
-    # Without the header a server may send the .gz unpacked, and its length and checksum would be others.
-    web = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK, headers={"Accept-Encoding": "identity"})
-
+def _from_web(part: Path, file: File, bar: Bar) -> Callable:
     def get(url: str, output_file: str, _pooch) -> None:
-        try:
-            with open(output_file, "wb") as output:
-                web(url, Limited(output, file.size), _pooch)
-        except requests.HTTPError as error:
-            status = error.response.status_code
-            if 400 <= status < 500 and status not in PASSING:
-                raise Refused(f"HTTP {status}") from None
-            raise
-        except requests.RequestException:
-            raise
-        except ValueError:
-            raise Refused("not a usable address") from None
+        web.fetch(url, part, file.size, bar)
+        os.replace(part, output_file)  # what pooch finds to have a wrong checksum, it removes
 
     return get
 
@@ -159,25 +160,12 @@ def _from_folder(folder: Path, file: File) -> Callable:
         except OSError as error:
             raise Refused(reason(error)) from None
         with source, open(output_file, "wb") as output:
-            shutil.copyfileobj(source, Limited(output, file.size), CHUNK)
+            stored = os.fstat(source.fileno()).st_size
+            if stored != file.size:
+                raise Refused(f"has {stored} bytes, expected {file.size}")
+            shutil.copyfileobj(source, output, web.CHUNK)
 
     return get
-
-
-class Limited:
-    """A file to write to that refuses more than `size` bytes, so that an endless answer does not fill the disk."""
-
-    def __init__(self, file: BinaryIO, size: int | None):
-        self.file, self.size, self.written = file, size, 0
-
-    def write(self, chunk: bytes) -> None:
-        self.written += len(chunk)
-        if self.size is not None and self.written > self.size:
-            raise Refused(f"more than {self.size} bytes")
-        self.file.write(chunk)
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def _root(error: BaseException) -> str:

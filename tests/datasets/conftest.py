@@ -1,10 +1,15 @@
-"""What the tests of data sets share: small IDX files."""
+"""What the tests of data sets share: small IDX files, and a server that has them."""
 
+import dataclasses
 import gzip
+import hashlib
 
 import numpy as np
+import pooch
 import pytest
+from serving import Server
 
+from cnncli.datasets import DATASETS, File
 from cnncli.datasets.idx import FILES
 from cnncli.errors import DataError
 
@@ -53,3 +58,41 @@ def message_of():
         return message
 
     return call
+
+
+@pytest.fixture
+def direct(monkeypatch):
+    """No proxy stands between."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        for spelt in (name, name.upper()):
+            monkeypatch.delenv(spelt, raising=False)
+
+
+@pytest.fixture
+def server(direct):
+    with Server().running() as server:
+        yield server
+
+
+@pytest.fixture
+def files(tiny_files):
+    return {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in tiny_files.items()}
+
+
+@pytest.fixture
+def waits(monkeypatch, files):
+    """Make the catalogue's mnist those tiny files; pooch's waits between attempts are noted and skipped."""
+    made = tuple(File(name, hashlib.sha256(content).hexdigest(), len(content)) for name, content in files.items())
+    monkeypatch.setitem(DATASETS, "mnist", dataclasses.replace(DATASETS["mnist"], files=made, mirrors=()))
+    pooch.get_logger().setLevel("INFO")  # as it is before the first download
+    waits = []
+    monkeypatch.setattr("pooch.core.time.sleep", waits.append)
+    return waits
+
+
+@pytest.fixture
+def only(files, monkeypatch, waits):
+    """Make the catalogue's mnist the first of the four files alone: its name and its content."""
+    entry = DATASETS["mnist"]
+    monkeypatch.setitem(DATASETS, "mnist", dataclasses.replace(entry, files=entry.files[:1]))
+    return next(iter(files.items()))

@@ -8,6 +8,8 @@ import os
 import tarfile
 
 import pytest
+from downloading import ended, start
+from serving import ranged
 
 from cnncli.datasets import DATASETS, File, archives, download, load
 
@@ -70,22 +72,22 @@ def test_an_archive_that_was_there_is_used_and_kept(tmp_path, publish):
     assert {path.name for path in home.iterdir()} == {*BATCHES, "cifar-10-binary.tar.gz"}
 
 
-@pytest.mark.parametrize(
-    ("archive", "message"),
-    [
-        (b"text", "damaged archive: not a gzip file"),
-        (packed(BATCHES)[:-60], "damaged archive: Compressed file ended before the end-of-stream marker was reached"),
-        (packed({}), "lacks data_batch_1.bin, data_batch_2.bin"),
-        (packed(BATCHES, kind=tarfile.SYMTYPE), "lacks data_batch_1.bin"),
-        (packed({"data_batch_1.bin": b"short"}), "its data_batch_1.bin has 5 bytes, expected 3073"),
-        (packed({"data_batch_1.bin": RECORD[:-1] + b"?"}), "its data_batch_1.bin has a wrong checksum"),
-    ],
-)
-def test_a_damaged_archive_is_refused(tmp_path, publish, message_of, archive, message):
-    mirror, home = publish(archive), tmp_path / "home"
+DAMAGED = {
+    "text": (b"text", "damaged archive: Not a gzipped file"),
+    "cut off": (packed(BATCHES)[:-60], "damaged archive: Compressed file ended before the end-of-stream marker"),
+    "empty": (packed({}), "lacks data_batch_1.bin, data_batch_2.bin"),
+    "short": (packed({"data_batch_1.bin": b"short"}), "its data_batch_1.bin has 5 bytes, expected 3073"),
+    "wrong": (packed({"data_batch_1.bin": RECORD[:-1] + b"?"}), "its data_batch_1.bin has a wrong checksum"),
+}
+
+
+@pytest.mark.parametrize("archive", DAMAGED)
+def test_a_damaged_archive_is_refused(tmp_path, publish, message_of, archive):
+    content, message = DAMAGED[archive]
+    mirror, home = publish(content), tmp_path / "home"
     text = message_of(download, "cifar-10", home, [mirror])
-    assert text.startswith(f"{home}/cifar-10/cifar-10-binary.tar.gz: {message}")
-    written = {path.name for path in (home / "cifar-10").iterdir()} - {"cifar-10-binary.tar.gz"}
+    assert text.startswith(f"{home}/cifar-10/.partial/cifar-10-binary.tar.gz: {message}")
+    written = {path.name for path in (home / "cifar-10").iterdir()} - {".partial"}
     assert all((home / "cifar-10" / name).read_bytes() == BATCHES[name] for name in written)
 
 
@@ -96,3 +98,29 @@ def test_a_wrong_archive_is_not_unpacked(tmp_path, publish, message_of, monkeypa
     (tmp_path / "mirror" / "cifar-10-binary.tar.gz").write_bytes(packed({}))
     message = message_of(download, "cifar-10", tmp_path / "home", [mirror])
     assert message.startswith("cifar-10: no mirror gave cifar-10-binary.tar.gz: ")
+
+
+def test_an_archive_is_fetched_on_from_where_it_stopped(tmp_path, publish, server, monkeypatch, message_of):
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
+    archive = packed(BATCHES)
+    publish(archive)
+    server.answers["/cifar-10-binary.tar.gz"] = ranged(archive, most=50)
+    message_of(download, "cifar-10", tmp_path / "home", [server.address])
+    server.answers["/cifar-10-binary.tar.gz"] = ranged(archive)
+    paths = download("cifar-10", tmp_path / "home", [server.address])
+    assert server.ranges == [None, "bytes=50-", "bytes=100-", "bytes=150-"]
+    assert sorted(paths) == sorted((tmp_path / "home" / "cifar-10").iterdir())
+
+
+def test_a_full_disk_while_unpacking_leaves_the_archive(tmp_path, server):
+    """Of one file of 10,000 zeros the archive is smaller; so a limit in between ends the unpacking."""
+    file = {"data_batch_1.bin": bytes(10_000)}
+    archive = {"made.tar.gz": packed(file)}
+    server.answers["/made.tar.gz"] = ranged(archive["made.tar.gz"])
+    code, out, err = ended(start(tmp_path, server.address, file, archive, largest=5000))
+    assert (code, out, err) == (3, "", f"error: {tmp_path}/made: cannot be written: File too large\n")
+    place = tmp_path / "made" / ".partial"
+    assert [path.name for path in place.iterdir()] == ["made.tar.gz"]
+    assert ended(start(tmp_path, server.address, file, archive))[0] == 0
+    assert [path.read_bytes() for path in (tmp_path / "made").iterdir()] == list(file.values())
+    assert len(server.asked) == 1

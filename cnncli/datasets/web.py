@@ -1,0 +1,142 @@
+"""One file over http: what is not there of it yet, and no more than belongs to it."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urljoin
+
+TIMEOUT = 30  # seconds without any answer; also those over which the speed is measured
+SLOWEST = 1024  # bytes a second
+CHUNK = 2**16
+STRIDE = 2**20  # bytes that make an answer, which broke off after them, worth asking again at once
+PASSING = (408, 425, 429)  # the 4xx answers that a second attempt may not get
+
+Bar = Callable[[str, int, int], AbstractContextManager]  # of a name, a size and the bytes there; has update(bytes)
+
+
+def no_bar(_name: str, _size: int, _there: int) -> AbstractContextManager:
+    return nullcontext(SimpleNamespace(update=lambda _count: None))
+
+
+class Refused(Exception):
+    """A mirror's failure that no second attempt can mend; pooch repeats only ValueError and requests' own."""
+
+
+class TooSlow(ValueError):
+    """Bytes that come so slowly that the file would never be there."""
+
+
+def fetch(url: str, part: Path, size: int, bar: Bar) -> None:
+    """Make `part` the `size` bytes at `url`, asking only for those that it lacks.
+
+    Whether they are the right ones is for the caller to see. Raises Refused, or what another attempt may mend:
+    requests' exceptions and TooSlow; OSError where they cannot be written. What came before a connection was lost
+    stays in `part`, also if the process ends; what is found not to belong to the file does not.
+    """
+    import requests
+
+    while True:
+        before = _size(part)
+        try:
+            return _fetch_rest(url, part, size, bar)
+        except (requests.ConnectionError, requests.Timeout):
+            if _size(part) < before + STRIDE:
+                raise
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _fetch_rest(url: str, part: Path, size: int, bar: Bar) -> None:
+    start = _size(part)
+    if start == size:
+        return
+    if start > size:
+        part.unlink()
+        start = 0
+    with _ask(url, start) as response:
+        if start and not _continues(response, start):
+            part.unlink()  # the rest cannot be had here
+            if response.status_code != 200:
+                return _fetch_rest(url, part, size, bar)
+            start = 0
+        _check(response, size - start)
+        part.touch()
+        with open(part, "r+b") as file, bar(part.stem, size, start) as shown:
+            file.seek(start)
+            try:
+                for chunk in _chunks(response, size - start):
+                    file.write(chunk)
+                    shown.update(len(chunk))
+            except Refused:
+                part.unlink()
+                raise
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _ask(url: str, start: int):
+    """The answer to a request for the bytes from `start` on. Its body is not read yet."""
+    import requests
+
+    # Without "identity" a server may send the .gz unpacked, and its length and checksum would be others.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        return requests.get(url, headers=headers, stream=True, timeout=TIMEOUT, hooks={"response": _stay_encrypted})
+    except requests.RequestException:
+        raise
+    except ValueError:
+        raise Refused("not a usable address") from None
+
+
+def _stay_encrypted(response, **_) -> None:
+    """Is called with each answer, before a redirect in it is followed."""
+    target = urljoin(response.url, response.headers.get("Location", ""))
+    if response.is_redirect and response.url.startswith("https:") and not target.startswith("https:"):
+        raise Refused("redirects from https to an address without it")
+
+
+def _continues(response, start: int) -> bool:
+    """Whether an answer may go on at `start`: False where the server knows no ranges, or means others by them."""
+    if response.status_code == 206:
+        return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+    return response.status_code not in (200, 416)
+
+
+def _check(response, expected: int) -> None:
+    """Raise Refused or requests.HTTPError where an answer cannot be the `expected` bytes."""
+    status, length = response.status_code, response.headers.get("Content-Length", "")
+    if 400 <= status < 500 and status not in PASSING:
+        raise Refused(f"HTTP {status}")
+    response.raise_for_status()
+    if length.isdecimal() and int(length) != expected:
+        raise Refused(f"sends {length} bytes, expected {expected}")
+
+
+def _chunks(response, expected: int) -> Iterator[bytes]:
+    """The body as it comes, not decoded: some servers call a .gz an encoding of what is in it."""
+    import requests
+    import urllib3
+
+    count, since, counted = 0, time.monotonic(), 0
+    try:
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
+            count += len(chunk)
+            if count > expected:
+                raise Refused(f"sends more than {expected} bytes")
+            yield chunk
+            seconds = time.monotonic() - since
+            if seconds > TIMEOUT:
+                if count - counted < SLOWEST * seconds:
+                    raise TooSlow
+                since, counted = time.monotonic(), count
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise requests.Timeout(error) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from error
+    if count < expected:
+        raise Refused(f"sends {count} bytes, expected {expected}")
