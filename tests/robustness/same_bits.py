@@ -36,7 +36,7 @@ THREADS = 1, 2, 3, 4
 REAL = {(1, 1): "fsdd/recordings", (1, 2): "mnist", (3, 2): "cifar-10", (1, 3): "modelnet10-voxels"}
 REAL_PIXELS = "isbi2012-membrane"
 LARGEST = 64 * 64  # pixels of an image that a data set of small ones can stand for
-WORK = 3e9  # multiply-adds, forward, of a run: a second or two
+WORK = 2e10  # multiply-adds, forward, of a run: a second or two
 MOST_STEPS = 40
 
 
