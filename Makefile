@@ -3,13 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint format clean
+.PHONY: train test coverage lint format clean
 
 train: $(VENV)/installed
 	$(BIN)/cnncli train --model lenet.yaml --epochs 20
 
 test: $(VENV)/tested
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# lines that the suite reaches with kernels as plain Python: half an hour
+coverage: $(VENV)/tested
+	rm -rf build/coverage
+	NUMBA_DISABLE_JIT=1 PYTHONPATH=tests $(BIN)/python -m coverage run -m pytest -p plain_python -n auto --dist loadfile
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered
 
 lint: $(VENV)/tested
 	$(BIN)/ruff check .

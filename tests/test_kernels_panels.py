@@ -6,7 +6,7 @@ from bound import Bound
 from cases import CASES, conv
 from hypothesis import given
 from hypothesis import strategies as st
-from numba import njit
+from numba import config, njit
 
 from cnncli.kernels import geometry, panels
 from cnncli.kernels.program import Program
@@ -67,6 +67,7 @@ LARGE.append(conv(16, (30, 31), 70, 3, images=3))
 SMALL = conv(48, (3, 3), 64, 2)
 
 
+@pytest.mark.skipif(config.DISABLE_JIT, reason="NumPy's products have bits of their own")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", [*LARGE, SMALL], ids=lambda case: case.id)
 def test_the_bits_are_those_of_the_sums_in_place(case, dtype, monkeypatch):

@@ -6,7 +6,7 @@ Without names: the whole zoo, in an hour on two cores. Each model is trained for
 that it is for, where DIR has it, else on random samples. A number of threads is a process of its own, as after `cnncli
 train --threads N`; it also goes on with the runs that were cut off on another number of threads, and on 4 threads
 trains once as `--threads auto` does. A digest is the sha256 of all weights, running averages and optimiser's slots
-of the last checkpoint, and of the test loss. Exit code 1 where two digests of a model differ.
+of the last checkpoint, and of the test loss. Exit code 1 where two digests of a model differ, or a run failed.
 """
 
 import argparse
@@ -36,7 +36,7 @@ THREADS = 1, 2, 3, 4
 REAL = {(1, 1): "fsdd/recordings", (1, 2): "mnist", (3, 2): "cifar-10", (1, 3): "modelnet10-voxels"}
 REAL_PIXELS = "isbi2012-membrane"
 LARGEST = 64 * 64  # pixels of an image that a data set of small ones can stand for
-WORK = 3e9  # multiply-adds, forward, of a run: a second or two
+WORK = 2e10  # multiply-adds, forward, of a run: a second or two
 MOST_STEPS = 40
 
 
@@ -72,6 +72,8 @@ def write_data(plan: dict, data_dir: Path | None, path: Path) -> str:
         labels = network.input.axes if network.task == PIXELS else ()
         arrays = {f"x_{split}": draw.integers(0, 256, (n, *shape), np.uint8) for split, n in many.items()}
         arrays |= {f"y_{split}": draw.integers(0, classes, (n, *labels)) for split, n in many.items()}
+    if len(shape) == 2 and shape[1] == 1:  # samples by length by one channel would be images without channels
+        arrays |= {key: array[..., 0] for key, array in arrays.items() if key[0] == "x"}
     np.savez(path, **arrays)
     return name
 
@@ -129,14 +131,14 @@ def work(plan: dict, threads: int, before: int | None, whole: bool) -> dict[str,
 
 
 def measure(plans: list[dict]) -> list[dict[str, str]]:
-    """For each plan all digests, by what was done."""
+    """For each plan all digests, by what was done. Raises RuntimeError where a process fails."""
     found = [{} for _ in plans]
     for threads, before, whole in [(1, None, True), (2, 1, True), (3, 2, True), (4, 3, True), (1, 4, False)]:
         variables = os.environ | {"NUMBA_NUM_THREADS": str(threads)}
         command = [sys.executable, __file__, "--work", json.dumps([plans, threads, before, whole])]
         ended = subprocess.run(command, env=variables, capture_output=True, text=True)
         if ended.returncode:
-            raise SystemExit(f"{threads} threads: {ended.stderr}")
+            raise RuntimeError(f"{threads} threads: {ended.stderr}")
         for of_plan, more in zip(found, json.loads(ended.stdout), strict=True):
             of_plan |= more
     return found
@@ -165,7 +167,12 @@ def main() -> int:
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             plan = plan_in(Path(folder), model, a.data_dir, a.repeats)
-            (found,) = measure([plan])
+            try:
+                (found,) = measure([plan])
+            except RuntimeError as error:
+                print(f"{model}: FAILED, {error}", flush=True)
+                differ += 1
+                continue
         digests, seconds = list(found.values()), time.monotonic() - started
         told = f"{plan['steps']} steps of {plan['batch']} of {plan['source']}, {len(found)} runs, {seconds:.0f} s"
         print(f"{model}: {'equal' if len(set(digests)) == 1 else 'DIFFERENT'}, sha256 {digests[0]}, {told}", flush=True)
