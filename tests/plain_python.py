@@ -16,6 +16,7 @@ MOST, LIMIT = 12, 30
 SKIPPED = {
     "test_processors.py": "runs the suite in processes of its own",
     "test_same_bits.py": "trains for minutes as plain Python",
+    "test_steps_allocate_nothing": "is of compiled code: Python allocates",
     "test_deep_nesting_is_refused_at_once": "is timed",
     "test_a_thousand_layers_take_less_than_half_a_second": "is timed",
 }

@@ -72,6 +72,7 @@ def write_data(plan: dict, data_dir: Path | None, path: Path) -> str:
         labels = network.input.axes if network.task == PIXELS else ()
         arrays = {f"x_{split}": draw.integers(0, 256, (n, *shape), np.uint8) for split, n in many.items()}
         arrays |= {f"y_{split}": draw.integers(0, classes, (n, *labels)) for split, n in many.items()}
+        arrays["y_train"].flat[0] = classes - 1  # how many classes there are is told by the largest
     if len(shape) == 2 and shape[1] == 1:  # samples by length by one channel would be images without channels
         arrays |= {key: array[..., 0] for key, array in arrays.items() if key[0] == "x"}
     np.savez(path, **arrays)
