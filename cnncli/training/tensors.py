@@ -1,8 +1,8 @@
 """What a safetensors file says that it holds, read before its numbers are, by nobody who trusts it.
 
-Described in https://huggingface.co/docs/safetensors: the length of a header as a little-endian uint64, the header, which
-is JSON, and the numbers. Our own text is the one entry "cnncli" of its metadata. That offsets neither overlap nor leave
-a gap is checked by the library, when it reads the numbers.
+Described in https://huggingface.co/docs/safetensors: the length of a header as a little-endian uint64, the header, in
+JSON, and the numbers. Our own text is the one entry "cnncli" of its metadata. That offsets neither overlap nor leave a
+gap is checked by the library, when it reads the numbers.
 """
 
 import json

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from child import Commands, Ended
+
 OK, SPECIFICATION, DATA, CHECKPOINT = 0, 2, 3, 4  # exit codes
+MIB = 256  # of memory above the start
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,26 @@ class Case:
     make: Callable[[Path], list]
     code: int
     says: tuple[str, ...] = ()
+
+    def problems(self, commands: Commands, folder: Path, seconds: float) -> tuple[Ended, list[str]]:
+        """How its command ends in an empty folder, and what is wrong with that."""
+        words = self.make(folder)
+        before = sorted(folder.rglob("*"))
+        ended = commands.run(folder, *words)
+        found = [] if ended.code == self.code else [f"exit code {ended.code} in place of {self.code}"]
+        if "Traceback" in ended.err + ended.out:
+            found.append("a traceback")
+        if self.code == OK:
+            found += ["writes on stderr"] if ended.err else []
+        else:
+            found += [] if ended.err.count("\n") == 1 and ended.err.startswith("error: ") else ["not one line"]
+            found += [] if ended.err[:-1].isprintable() else ["writes what a terminal obeys"]
+            found += ["writes on stdout"] if ended.out else []
+            found += [f"does not say {word!r}" for word in self.says if word not in ended.err]
+        found += ["left something behind"] if sorted(folder.rglob("*")) != before else []
+        found += ["slow"] if ended.seconds > seconds else []
+        found += ["too much memory"] if ended.mib > MIB else []
+        return ended, found
 
 
 def bytes_of(folder: Path, name: str, content: bytes) -> Path:

@@ -13,7 +13,7 @@ from PIL import Image
 
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 KEYS = ("x_train", "y_train", "x_test", "y_test")
-HUGE = 3 * 2**30  # what bombs unpack to
+HUGE = 2**29  # what bombs unpack to
 
 
 def data(name, make, *says, code=DATA):
