@@ -15,7 +15,7 @@ from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
 from cnncli.errors import DataError
 
 FORMATS = ("JPEG", "PNG")
-PICTURES = (*FORMATS, "BMP", "GIF", "PPM", "TIFF", "WEBP")  # of Pillow's others, one runs PostScript
+PICTURES = (*FORMATS, "BMP", "GIF", "PPM", "WEBP")  # of Pillow's others one runs PostScript, one writes on stderr
 MOST_SCANS = 30  # over a progressive JPEG; encoders make about 10, and each takes as long as a picture does
 PLANES = ("1", "L", "P")  # modes of a byte a pixel, twice in memory while it is scaled; the others take four bytes
 SCAN, MOST_HEAD = b"\xff\xda", 2**26  # how each begins; the bytes of a file in which they are counted

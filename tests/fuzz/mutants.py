@@ -4,6 +4,7 @@ Prints for each parser how many of COUNT mutants were parsed, how many refused, 
 are saved in the folder `fuzz-failures`. Ends with 1 if there are any.
 """
 
+import contextlib
 import os
 import random
 import re
@@ -15,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,7 +24,18 @@ from parsers import PARSERS, Parser
 
 WORD = re.compile(rb"[\w.$-]+")
 SECONDS, BYTES = 5, 2 * 2**30  # of the processor for one mutant; of memory for the process
-ENDS = (b"\0", b"\x01", b"\x7f", b"\x80", b"\xff", b"\0\0\0\x80", b"\xff\xff\xff\x7f", b"\xff" * 4, b"\xff" * 8, b"\0" * 8)
+ENDS = (
+    b"\0",
+    b"\x01",
+    b"\x7f",
+    b"\x80",
+    b"\xff",
+    b"\0\0\0\x80",
+    b"\xff\xff\xff\x7f",
+    b"\xff" * 4,
+    b"\xff" * 8,
+    b"\0" * 8,
+)
 
 
 class HungError(BaseException):
@@ -86,7 +99,9 @@ def run(name: str, count: int, seed: int, failures: Path | None = None) -> tuple
             outcomes["failed"] += 1
             digest = sha256(content).hexdigest()[:12]
             place = traceback.extract_tb(error.__traceback__)[-1]
-            wrong.append(f"{name} {digest}: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})")
+            wrong.append(
+                f"{name} {digest}: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+            )
             if failures:
                 failures.mkdir(exist_ok=True)
                 (failures / f"{name.replace(' ', '-')}-{digest}").write_bytes(content)
@@ -103,26 +118,36 @@ def main(count: str, seed: str = "0", *names: str) -> int:
     warnings.simplefilter("error")  # what would stand on a user's terminal beside the one line
     resource.setrlimit(resource.RLIMIT_AS, (BYTES + address_space(), resource.RLIM_INFINITY))
     signal.signal(signal.SIGPROF, hung)
-    noise = tempfile.TemporaryFile()  # whatever a library writes for itself is a line too many
-    sys.stderr.flush()
-    os.dup2(noise.fileno(), 2)
     total, before = Counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name in names or PARSERS:
         started = time.process_time()
-        outcomes, wrong = run(name, int(count), int(seed), Path("fuzz-failures"))
-        if size := noise.seek(0, os.SEEK_END):
-            outcomes["failed"] += 1
-            noise.seek(0)
-            wrong.append(f"{name}: {size} bytes on stderr, such as {noise.read(200)!r}")
-            noise.truncate(0)
+        with noise() as heard:
+            outcomes, wrong = run(name, int(count), int(seed), Path("fuzz-failures"))
+        outcomes["failed"] += len(heard)
         total += outcomes
         numbers = "  ".join(f"{outcomes[what]:>8,} {what}" for what in ("parsed", "refused", "failed"))
         peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         print(f"{name:20}{numbers}  {time.process_time() - started:7.1f} s  {peak:6.1f} MiB", flush=True)
-        for line in sorted(wrong)[:20]:
+        for line in (heard + sorted(wrong))[:20]:
             print(f"    {line[:300]}")
     print("  ".join(f"{number:,} {what}" for what, number in total.items()), f"of {sum(total.values()):,} mutants")
     return bool(total["failed"])
+
+
+@contextlib.contextmanager
+def noise() -> Iterator[list[str]]:
+    """What is written on stderr meanwhile, by whatever library: a line too many for a user."""
+    heard, kept = [], os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield heard
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            heard += [f"{size} bytes on stderr, such as {file.read(200)!r}"] if size else []
 
 
 def address_space() -> int:

@@ -33,7 +33,7 @@ MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
 @dataclass(frozen=True)
 class Parser:
-    """`parse` reads bytes. `repair` makes checksums and lengths of damaged bytes right, so that more of them is read."""
+    """`parse` reads bytes. `repair` makes the checksums of damaged bytes right, so that more of them is read."""
 
     parse: Callable[[bytes], object]
     error: type[CnncliError]
@@ -42,7 +42,7 @@ class Parser:
     repair: Callable[[bytes], bytes] | None = None
 
     def outcome(self, content: bytes) -> str:
-        """"parsed" or "refused". Lets through what is neither."""
+        """ "parsed" or "refused". Lets through what is neither."""
         try:
             self.parse(content)
         except self.error as error:
@@ -76,7 +76,7 @@ input: {channels: 2, size: [6, 6]}
 blocks: {unit: {parameters: {filters: null}, layers: [conv: {filters: $filters, kernel: 3, padding: same}, relu]}}
 layers:
   - unit: 4
-  - conv: {filters: 4, kernel: [3, 3], padding: [[1, 2], 0], groups: 2, init: {values: [[1, 0, 1], [0, 1, 0], [1, 0, 1]]}}
+  - conv: {filters: 4, kernel: 3, padding: [[1, 2], 0], groups: 2, init: {values: [[1, 0, 1], [0, 1, 0], [1, 0, 1]]}}
   - residual: {main: [unit: 4], shortcut: []}
   - max_pool: {size: 2, name: pool}
   - flatten
@@ -86,8 +86,8 @@ data: {normalize: mean_std, augment: [flip, shift: 2]}
 train: {epochs: 4, optimizer: {sgd: {lr: 0.1, momentum: 0.9}}, schedule: {one_cycle: 0.3}, save_every: 5min}
 """
 SMALL = b"input: {channels: 1, size: [2, 2]}\nlayers: [flatten, dense: 2]\n"
-WORDS = rb"""{ } [ ] : , - # & * ! | > ' " % @ ` ~ ? << --- ... &a *a !!python/object 1e999 .nan .inf 0x 0o null true -1 0
-1e-3 9223372036854775808 99999999999999999999 65536 65537 $filters $x layers train conv dense relu branches repeat
+WORDS = rb"""{ } [ ] : , - # & * ! | > ' " % @ ` ~ ? << --- ... &a *a !!python/object 1e999 .nan .inf 0x 0o null true
+-1 0 1e-3 9223372036854775808 99999999999999999999 65536 65537 $filters $x layers train conv dense relu branches repeat
 recurrent residual merge upsample pad crop local_conv tiled_conv transposed_conv depthwise_conv batch_norm group_norm
 lrn dropout unpool from name init times paths steps kernel filters size stride dilation padding same full""".split()
 KEYS = b"train.epochs=3 layers[1].dense.units=9 train.optimizer.adam.betas=[0.9,0.99] data.augment=[] name=x".split()
@@ -176,8 +176,12 @@ def pictures(modes: dict[str, tuple[str, ...]]) -> Callable[[], list[bytes]]:
     return made
 
 
-PNG, JPEG, MASK = {"PNG": ("1", "L", "P", "LA", "RGB", "RGBA")}, {"JPEG": ("L", "RGB", "CMYK")}, {"PNG": ("1", "L", "P")}
-OTHERS = {"BMP": ("P", "RGB"), "GIF": ("P",), "PPM": ("L", "RGB"), "TIFF": ("1", "L", "RGB"), "WEBP": ("RGB", "RGBA")}
+PNG, JPEG, MASK = (
+    {"PNG": ("1", "L", "P", "LA", "RGB", "RGBA")},
+    {"JPEG": ("L", "RGB", "CMYK")},
+    {"PNG": ("1", "L", "P")},
+)
+OTHERS = {"BMP": ("P", "RGB"), "GIF": ("P",), "PPM": ("L", "RGB"), "WEBP": ("RGB", "RGBA")}
 
 
 def picture(path: Path):
@@ -219,7 +223,7 @@ def checkpoints() -> list[bytes]:
     sys.path.insert(0, str(ROBUSTNESS))
     from hostile_checkpoints import good, packed
 
-    return [packed(good()[0].encode())]
+    return [packed(good()[0].encode(), good()[1])]
 
 
 def header_length(content: bytes) -> bytes:
@@ -236,7 +240,9 @@ PARSERS = {
     "override": Parser(override, SpecificationError, lambda: KEYS, tuple(WORDS)),
     "idx": Parser(from_file("x", lambda path: idx.read_idx(path, 3)), DataError, lambda: [encode(IMAGES)]),
     "idx.gz": Parser(
-        from_file("x.gz", lambda path: idx.read_idx(path, 3)), DataError, lambda: [gzip.compress(encode(IMAGES), mtime=0)]
+        from_file("x.gz", lambda path: idx.read_idx(path, 3)),
+        DataError,
+        lambda: [gzip.compress(encode(IMAGES), mtime=0)],
     ),
     "cifar": Parser(from_file("data_batch_1.bin", cifar_file), DataError, lambda: [bytes(3073) * 2]),
     "cifar names": Parser(
@@ -251,15 +257,15 @@ PARSERS = {
     "png": Parser(from_file("x.png", picture), DataError, pictures(PNG), repair=png_checksums),
     "mask": Parser(from_file("m.png", mask), DataError, pictures(MASK), repair=png_checksums),
     "jpeg": Parser(from_file("x.jpg", picture), DataError, pictures(JPEG)),
-    "other pictures": Parser(
-        from_file("x.img", picture), DataError, pictures(OTHERS)
-    ),
+    "other pictures": Parser(from_file("x.img", picture), DataError, pictures(OTHERS)),
     "wav": Parser(from_file("x.wav", lambda path: riff.read_wav(path, 20)), DataError, sounds),
     "checkpoint": Parser(
         from_file("x.safetensors", checkpoint.read),
         CheckpointError,
         checkpoints,
-        tuple(re.findall(rb"\S+", b'{ } [ ] : , " \\" NaN 1e999 -1 18446744073709551616 F32 F64 null shape data_offsets')),
+        tuple(
+            re.findall(rb"\S+", b'{ } [ ] : , " \\" NaN 1e999 -1 18446744073709551616 F32 F64 null shape data_offsets')
+        ),
         header_length,
     ),
 }

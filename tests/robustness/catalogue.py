@@ -1,7 +1,8 @@
 """Hostile specifications, data sets and checkpoints, one command each: `python tests/robustness/catalogue.py [WORD]`.
 
 Prints how each command ended, with the processor's seconds and the memory above its start; WORD chooses among the
-names. Ends with 1 unless each gives its exit code and its one line within a second and 256 MiB and leaves nothing behind.
+names. Ends with 1 unless each gives its exit code and its one line within a second and 256 MiB, and leaves nothing
+behind.
 """
 
 import sys
@@ -9,11 +10,12 @@ import tempfile
 from pathlib import Path
 
 from child import Commands
+from hostile_arrays import CASES as ARRAYS
 from hostile_checkpoints import CASES as CHECKPOINTS
-from hostile_data import CASES as DATA
+from hostile_media import CASES as MEDIA
 from hostile_specifications import CASES as SPECIFICATIONS
 
-CASES = {case.name: case for case in SPECIFICATIONS + DATA + CHECKPOINTS}
+CASES = {case.name: case for case in SPECIFICATIONS + ARRAYS + MEDIA + CHECKPOINTS}
 SECONDS = 1
 
 
@@ -25,7 +27,11 @@ def main(word: str = "") -> int:
                 ended, problems = case.problems(commands, Path(folder), SECONDS)
             bad += bool(problems)
             said = (ended.err or ended.out).strip()
-            print(f"{ended.code} {ended.seconds:6.3f} s {ended.mib:6.1f} MiB  {case.name}: {said[:200]!a}", *problems, sep="; ")
+            print(
+                f"{ended.code} {ended.seconds:6.3f} s {ended.mib:6.1f} MiB  {case.name}: {said[:200]!a}",
+                *problems,
+                sep="; ",
+            )
     print(f"{len(chosen)} tried, {len(chosen) - bad} passed")
     return bool(bad)
 

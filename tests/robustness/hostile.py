@@ -1,5 +1,6 @@
 """What the tables of hostile input share: a case is a command on files that are made to harm it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +49,42 @@ def bytes_of(folder: Path, name: str, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def data(name, make, *says, code=DATA):
+    return Case(f"data: {name}", lambda folder: [*(make(folder) or ["datasets", "data"])], code, says)
+
+
+def files(contents):
+    """A function that writes files below data/; None for one that is left out, a function for one that it makes."""
+
+    def make(folder):
+        for name, content in contents.items():
+            path = folder / "data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content(path) if callable(content) else path.write_bytes(content)
+
+    return make
+
+
+def made(content):
+    """What makes a file whose bytes are only made when they are wanted."""
+    return lambda path: path.write_bytes(content())
+
+
+def linked(target):
+    """What makes a link in place of a file."""
+    return lambda path: os.symlink(target, path)
+
+
+def hollow(size):
+    """What makes a file of so many bytes that are nowhere on the disk."""
+
+    def make(path):
+        path.touch()
+        os.truncate(path, size)
+
+    return make
+
+
+FIFO, FOLDER = os.mkfifo, os.mkdir

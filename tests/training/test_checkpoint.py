@@ -86,9 +86,10 @@ def test_every_truncation_is_one_line(written):
 def test_every_flipped_byte_of_the_header_is_read_or_one_line(written):
     data = written.read_bytes()
     for i in range(8 + int.from_bytes(data[:8], "little")):
-        written.write_bytes(data[:i] + bytes([data[i] ^ 0x15]) + data[i + 1 :])
-        with contextlib.suppress(CheckpointError):  # anything else is a traceback to the user
-            checkpoint.read(written)
+        for flip in (0x01, 0xFF):
+            written.write_bytes(data[:i] + bytes([data[i] ^ flip]) + data[i + 1 :])
+            with contextlib.suppress(CheckpointError):  # anything else is a traceback to the user
+                checkpoint.read(written)
 
 
 @pytest.mark.parametrize(
