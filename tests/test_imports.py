@@ -34,7 +34,9 @@ NETWORK = (
     "asyncio",
 )
 CONNECTED = ("cnncli.datasets.fetching", "cnncli.datasets.web")
-NOWHERE = ("pickle", "_pickle", "marshal", "shelve")
+NOWHERE = ("pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "code", "runpy")
+RUNS = ("eval", "exec", "compile", "__import__")  # what they are given
+IMPORT_BY_NAME = ("cnncli.cli", "cnncli.layers")  # names that are written in cnncli, none that a user gives
 MODULES = {
     ".".join(("cnncli", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -49,7 +51,7 @@ def violations(source: str, module: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         names = imported(node, module)
-        reasons = [refused(package, name) for name in names] + [misused(package, node)]
+        reasons = [refused(package, name) for name in names] + [misused(package, node, module)]
         if module not in CONNECTED:
             reasons += [f"imports {name}: the network is for download alone" for name in names if reaches(name)]
         found += [f"{module}:{node.lineno}: {reason}" for reason in reasons if reason]
@@ -109,13 +111,17 @@ def reaches(name: str) -> bool:
     return any(f"{name}.".startswith(f"{network}.") for network in NETWORK)
 
 
-def misused(package: str, node: ast.AST) -> str | None:
-    """Why a call is not allowed in `package`."""
+def misused(package: str, node: ast.AST, module: str) -> str | None:
+    """Why a call is not allowed in a module of `package`."""
     if not isinstance(node, ast.Call):
         return None
     builtin = isinstance(node.func, ast.Name) or getattr(getattr(node.func, "value", None), "id", "") == "builtins"
-    if builtin and called(node) in ("eval", "exec"):
+    if builtin and called(node) in RUNS:
         return f"calls {called(node)}"
+    if called(node) == "import_module" and not isinstance(node.args[0], ast.Constant) and module not in IMPORT_BY_NAME:
+        return "imports what it is told"
+    if called(node) in ("system", "popen") or any(k.arg == "shell" for k in node.keywords):
+        return "calls a shell"
     if builtin and called(node) == "print" and package != "cli":
         return "prints, which only cli may"
     allowed = (getattr(k.value, "value", None) is False for k in node.keywords if k.arg == "allow_pickle")
@@ -157,6 +163,12 @@ BAD = [
     ("cnncli.datasets.npz", "importlib.import_module('pickle')", "imports pickle"),
     ("cnncli.datasets.npz", "numpy.load(path, allow_pickle=True)", "allows pickle"),
     ("cnncli.spec.yaml", "value = eval(text)", "calls eval"),
+    ("cnncli.spec.yaml", "value = compile(text, 'x', 'exec')", "calls compile"),
+    ("cnncli.spec.yaml", "import yaml", "imports yaml"),
+    ("cnncli.training.tensors", "__import__(name)", "calls __import__"),
+    ("cnncli.training.tensors", "importlib.import_module(name)", "imports what it is told"),
+    ("cnncli.training.tensors", "os.system(name)", "calls a shell"),
+    ("cnncli.training.tensors", "subprocess.run(name, shell=True)", "calls a shell"),
     ("cnncli.cli.train", "builtins.exec(text)", "calls exec"),
     ("cnncli.training.loop", "if x:\n    print(x)", "prints"),
     ("cnncli.datasets.loading", "import requests", "imports requests: the network is for download alone"),

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from cnncli.datasets.base import Dataset, Split, allocate, text_of_shape
+from cnncli import memory
+from cnncli.datasets.base import Dataset, Split, text_of_shape
 from cnncli.errors import DataError
 
 
@@ -29,18 +30,19 @@ def fit(dataset: Dataset, axes: tuple[int, ...], channels: int) -> Dataset:
         kind = {1: "signals", 2: "float images", 3: "volumes"}[dataset.rank]
         raise DataError(f"{differ}, and {kind} are not resized: {right_size}")
     try:
-        train, test = (_resize(dataset.name, split, axes) for split in (dataset.train, dataset.test))
-        return dataclasses.replace(dataset, train=train, test=test)
+        return dataclasses.replace(dataset, train=_resize(dataset.train, axes), test=_resize(dataset.test, axes))
     except MemoryError:
         raise DataError(f"{differ}, and what is resized does not fit into memory: {right_size}") from None
 
 
-def _resize(where: str, split: Split, axes: tuple[int, ...]) -> Split:
+def _resize(split: Split, axes: tuple[int, ...]) -> Split:
     from PIL import Image
 
     count, _, _, _, channels = split.images.shape
     height, width = axes
-    resized = allocate(where, count, (1, height, width, channels), np.uint8)
+    if count * height * width * channels > memory.available():
+        raise MemoryError
+    resized = np.empty((count, 1, height, width, channels), np.uint8)
     for image, into in zip(split.images[:, 0], resized[:, 0], strict=True):
         for channel in range(channels):  # plane by plane, because Pillow takes a fourth channel for transparency
             plane = Image.fromarray(image[:, :, channel])

@@ -1,6 +1,7 @@
 """Image files: read and written for prediction, and the decoding that training and prediction share."""
 
 import contextlib
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
 from cnncli.errors import DataError
 
 FORMATS = ("JPEG", "PNG")
-PICTURES = (*FORMATS, "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP")  # of Pillow's others, one runs PostScript
+PICTURES = (*FORMATS, "BMP", "GIF", "PPM", "WEBP")  # of Pillow's others one runs PostScript, one writes on stderr
 MOST_SCANS = 30  # over a progressive JPEG; encoders make about 10, and each takes as long as a picture does
+PLANES = ("1", "L", "P")  # modes of a byte a pixel, twice in memory while it is scaled; the others take four bytes
 SCAN, MOST_HEAD = b"\xff\xda", 2**26  # how each begins; the bytes of a file in which they are counted
 ORIENTATION = 0x0112  # in EXIF: how the camera was held
 TURNED = (5, 6, 7, 8)  # the orientations whose width is the picture's height
 MODES = {1: "L", 3: "RGB"}
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of damaged files is in our one line
 
 
 @contextlib.contextmanager
@@ -54,7 +58,7 @@ def _refuse_bomb(path: Path, file: BinaryIO, image) -> None:
     pixels, stored = image.width * image.height, os.fstat(file.fileno()).st_size
     if pixels > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
-    refuse_bomb(path, pixels * len(image.getbands()), stored)
+    refuse_bomb(path, pixels * (2 if image.mode in PLANES else 4), stored)
     if image.format in ("JPEG", "MPO"):
         place = file.tell()
         file.seek(0)

@@ -20,6 +20,7 @@ from cnncli.errors import CheckpointError, SpecificationError
 from cnncli.kernels.optimizers import SLOTS
 from cnncli.layers.base import Parameter
 from cnncli.network import Network, nodes
+from cnncli.spec.words import one_line
 from cnncli.training.files import write_atomically
 from cnncli.training.metrics import Tally
 from cnncli.training.tensors import Declared, read_header
@@ -155,7 +156,7 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
         made = {str(part): str(version) for part, version in about["made_with"].items()}
         digest = str(about["sha256"])
     except DAMAGE as error:
-        raise CheckpointError(f"{name}: damaged, or not a checkpoint ({error})") from None
+        raise CheckpointError(f"{name}: damaged, or not a checkpoint ({one_line(str(error))})") from None
     try:
         specification = spec.parse(source, f"{name} (model)")
         parameters = {name: of for node in nodes(specification) for name, of in node.parameters.items()}
@@ -173,7 +174,7 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
     try:
         tensors = unpack(data)
     except DAMAGE as error:
-        raise CheckpointError(f"{name}: damaged ({error})") from None
+        raise CheckpointError(f"{name}: damaged ({one_line(str(error))})") from None
     network = Network(specification)
     load_parameters(path, network, tensors)
     return Checkpoint(network, classes, normalization, progress, tensors, made)

@@ -1,8 +1,8 @@
 """What a safetensors file says that it holds, read before its numbers are, by nobody who trusts it.
 
-Described in https://huggingface.co/docs/safetensors: the length of a header as a little-endian uint64, the header, which
-is JSON, and the numbers. Our own text is the one entry "cnncli" of its metadata. That offsets neither overlap nor leave
-a gap is checked by the library, when it reads the numbers.
+Described in https://huggingface.co/docs/safetensors: the length of a header as a little-endian uint64, the header, in
+JSON, and the numbers. Our own text is the one entry "cnncli" of its metadata. That offsets neither overlap nor leave a
+gap is checked by the library, when it reads the numbers.
 """
 
 import json
@@ -38,7 +38,7 @@ def read_header(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Declared]]:
         raise ValueError(f"its header has {length} bytes, no network needs more than {MOST_HEADER}")
     header = _mapping(_parsed(file.read(length)), "its header")
     metadata = _mapping(header.pop("__metadata__", {}), "its metadata")
-    tensors = {name: _declared(name, entry) for name, entry in header.items()}
+    tensors = {name: _declared(entry) for name, entry in header.items()}
     end = max((end for _, end in tensors.values()), default=0)
     if 8 + length + end != size:
         raise ValueError(f"it has {size} bytes, its header declares {8 + length + end}")
@@ -72,7 +72,7 @@ def _mapping(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def _declared(name: str, entry: Any) -> tuple[Declared, int]:
+def _declared(entry: Any) -> tuple[Declared, int]:
     """A tensor, and where its numbers end."""
     entry = _mapping(entry, "a tensor")
     shape, offsets, dtype = entry.get("shape"), entry.get("data_offsets"), entry.get("dtype")

@@ -221,7 +221,7 @@ WIDE = SMALL.replace("dense: 10", "dense: 60000\n  - relu\n  - dense: 10")  # 25
         (HUGE, [], r"training in batches of 1 needs 16.* PiB of memory, .* are available: layer 3_dense takes most"),
         (SMALL, ["--max-memory", "1MB"], r"training in batches of 1 needs .* KiB of memory, 0 B are left of --max-mem"),
         (WIDE, ["--max-memory", "300MB"],
-         r"training in batches of (1|20) needs .* MiB of memory, .* are left of --max-memory: layer 3_dense takes most"),
+         r"training in batches of (1|20) needs .* MiB of memory, .* are left of --max-memory: layer 3_dense takes"),
         (SMALL, ["--max-memory", "much"], "Invalid value for '--max-memory': 'much' is no size: write 512MB, 2GB"),
     ],
 )  # fmt: skip

@@ -271,6 +271,6 @@ def test_pictures_that_are_none(mistake, run, files):
     (files / "text.png").write_text("not a picture")
     assert mistake("predict", "text.png") == (
         3,
-        "error: text.png: is not a JPEG, PNG, BMP, GIF, MPO, PPM, TIFF or WEBP image",
+        "error: text.png: is not a JPEG, PNG, BMP, GIF, PPM or WEBP image",
     )
     assert mistake("predict", "missing.png") == (3, "error: missing.png: no such image file")

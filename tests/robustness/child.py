@@ -1,7 +1,7 @@
-"""Commands in a process of their own, measured: how they ended, what they wrote, the processor's seconds, and memory above the start.
+"""Commands in a process of their own, measured: how they ended, what they wrote, seconds, memory above the start.
 
-As a program, `python child.py` reads one JSON list of arguments a line from stdin, runs the command in a fork of itself,
-which has imported everything already, and writes one JSON object a line to stdout.
+As a program, `python child.py` reads one JSON list of arguments a line from stdin, runs the command in a fork of
+itself, which has imported everything already, and writes one JSON object a line to stdout.
 """
 
 import json

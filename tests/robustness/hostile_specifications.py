@@ -26,6 +26,10 @@ def layers(*items):
     return INPUT + "layers:\n" + "".join(f"  - {item}\n" for item in items)
 
 
+def weights(init):
+    return layers(f"conv: {{filters: 1, kernel: 1, init: {init}}}", "flatten")
+
+
 def link(target, name="net.yaml"):
     def make(folder):
         os.symlink(target, folder / name)
@@ -78,6 +82,8 @@ PARAMETERS = (
     + "  b7: {parameters: {v: null}, layers: [conv: {filters: 1, kernel: $v}]}\n"
 )
 
+HUGE = "input: {channels: 65536, size: [65536, 65536, 65536]}\nlayers: ["
+HUGE_CONVOLUTION = HUGE + "conv: {filters: 65536, kernel: 65535}, flatten, dense: 2]\n"
 CASES = [
     specification("exploding aliases", laughs(12), "net.yaml:1:", "anchors"),
     specification("exploding merge keys", merges(12), "net.yaml:1:", "anchors"),
@@ -90,7 +96,9 @@ CASES = [
     specification("10,000 levels by indentation", "".join(f"{' ' * (i % 1400)}a:\n" for i in range(1400)), "net.yaml:"),
     specification("a number of 5,000 digits", INPUT + f"layers: [dense: {'9' * 5000}]\n", "net.yaml:2:", "digits"),
     specification("a fraction of 5,000 digits", GOOD + f"train: {{warmup: 0.{'9' * 5000}}}\n", code=OK),
-    specification("an exponent of 5,000 digits", GOOD + f"train: {{warmup: 1e{'9' * 5000}}}\n", "net.yaml:3:", "finite"),
+    specification(
+        "an exponent of 5,000 digits", GOOD + f"train: {{warmup: 1e{'9' * 5000}}}\n", "net.yaml:3:", "finite"
+    ),
     specification("900,000 hexadecimal digits", INPUT + f"layers: [dense: 0x{'f' * 900_000}]\n", "net.yaml:2:"),
     specification("a million hexadecimal digits", INPUT + f"layers: [dense: 0x{'f' * 1_000_000}]\n", "1 MB"),
     specification("900,000 octal digits", INPUT + f"layers: [dense: 0o{'7' * 900_000}]\n", "net.yaml:2:"),
@@ -106,7 +114,9 @@ CASES = [
     specification("a rate of 1e999", GOOD + "train: {optimizer: {sgd: 1e999}}\n", "net.yaml:3:", "finite"),
     specification("a rate that is not a number", GOOD + "train: {optimizer: {sgd: .nan}}\n", "net.yaml:3:", "finite"),
     specification("duplicate keys", GOOD + "name: a\nname: b\n", "net.yaml:4:", "duplicate", "line 3"),
-    specification("duplicate keys below", INPUT + "layers: [dense: {units: 2, units: 3}]\n", "net.yaml:2:", "duplicate"),
+    specification(
+        "duplicate keys below", INPUT + "layers: [dense: {units: 2, units: 3}]\n", "net.yaml:2:", "duplicate"
+    ),
     specification("a line of 900,000 spaces", " " * 900_000 + GOOD, "net.yaml:"),
     specification("a line of 900,000 letters", "x" * 900_000, "net.yaml:1:"),
     specification("900,000 letters for a name", GOOD + f"name: {'x' * 900_000}\n", "net.yaml:3:"),
@@ -123,9 +133,12 @@ CASES = [
     specification("blocks that write 30^8 layers", INPUT + NESTED_BLOCKS + "layers: [b0]\n", "net.yaml:", "10,000"),
     specification("blocks that grow a value 4^8-fold", INPUT + PARAMETERS + "layers: [b0: [1, 1, 1, 1]]\n", "large"),
     specification("a block that uses itself", INPUT + "blocks: {b: {layers: [b]}}\nlayers: [b]\n", "itself"),
-    specification("repeats of repeats", layers(
-        "repeat: {times: 100, layers: [repeat: {times: 100, layers: [repeat: {times: 100, layers: [relu]}]}]}"
-    ), "net.yaml:3:", "10,000"),
+    specification(
+        "repeats of repeats",
+        layers("repeat: {times: 100, layers: [repeat: {times: 100, layers: [repeat: {times: 100, layers: [relu]}]}]}"),
+        "net.yaml:3:",
+        "10,000",
+    ),
     specification("NUL bytes", GOOD.replace("layers", "la\0ers"), "net.yaml:2:", "U+0000"),
     specification("nothing but NUL bytes", b"\0" * 1000, "net.yaml:1:", "U+0000"),
     specification("UTF-16", GOOD.encode("utf-16"), "net.yaml:1:", "UTF-8"),
@@ -148,20 +161,34 @@ CASES = [
     specification("nothing", "", "net.yaml:1:", "empty"),
     specification("a list", "- 1\n", "net.yaml:1:"),
     specification("a list for a key", "? [a]\n: 1\n", "net.yaml:1:"),
-    specification("code for a number", INPUT + "layers: [dense: __import__('os').system('touch owned')]\n", "net.yaml:2:"),
+    specification(
+        "code for a number", INPUT + "layers: [dense: __import__('os').system('touch owned')]\n", "net.yaml:2:"
+    ),
     specification("code for a name", GOOD + "name: $(touch owned)\n", "net.yaml:3:"),
     specification("a path for a name", GOOD + "name: ../../owned\n", "net.yaml:3:"),
     specification("dots for a name", GOOD + "name: ..\n", "net.yaml:3:"),
-    specification("weights of words", layers("conv: {filters: 1, kernel: 1, init: {values: ['1']}}", "flatten"), "net.yaml:3:"),
-    specification("weights of NaN", layers("conv: {filters: 1, kernel: 1, init: {values: [['nan']]}}", "flatten"), "net.yaml:3:"),
-    specification("weights of nothing", layers("conv: {filters: 1, kernel: 1, init: {values: [[null]]}}", "flatten"), "net.yaml:3:"),
-    specification("weights of true", layers("conv: {filters: 1, kernel: 1, init: {values: [[true]]}}", "flatten"), "net.yaml:3:"),
-    specification("weights of 1e300", layers("conv: {filters: 1, kernel: 1, init: {values: [[1e300]]}}", "flatten"), "net.yaml:3:"),
-    specification("weights of uneven lists", layers("conv: {filters: 1, kernel: 1, init: {values: [[1], [1, 2]]}}", "flatten"), "net.yaml:3:"),
-    specification("weights 30 lists deep", layers("conv: {filters: 1, kernel: 1, init: {values: " + "[" * 26 + "1" + "]" * 26 + "}}", "flatten"), "net.yaml:3:"),
-    specification("a constant of 1e300", layers("conv: {filters: 1, kernel: 1, init: {constant: 1e300}}", "flatten"), "net.yaml:3:"),
-    specification("a network of 2^60 numbers", "input: {channels: 65536, size: [65536, 65536, 65536]}\nlayers: [conv: {filters: 65536, kernel: 65535}, flatten, dense: 2]\n", code=OK),
-    specification("its summary", "input: {channels: 65536, size: [65536, 65536, 65536]}\nlayers: [conv: {filters: 65536, kernel: 65535}, flatten, dense: 2]\n", code=OK, command="summary"),
+    specification("weights of words", weights("{values: ['1']}"), "net.yaml:3:"),
+    specification("weights of NaN", weights("{values: [['nan']]}"), "net.yaml:3:"),
+    specification("weights of nothing", weights("{values: [[null]]}"), "net.yaml:3:"),
+    specification("weights of true", weights("{values: [[true]]}"), "net.yaml:3:"),
+    specification("weights of 1e300", weights("{values: [[1e300]]}"), "net.yaml:3:"),
+    specification("weights of uneven lists", weights("{values: [[1], [1, 2]]}"), "net.yaml:3:"),
+    specification("weights 30 lists deep", weights("{values: " + "[" * 26 + "1" + "]" * 26 + "}"), "net.yaml:3:"),
+    specification("a constant of 1e300", weights("{constant: 1e300}"), "net.yaml:3:"),
+    specification("a network of 2^60 numbers", HUGE_CONVOLUTION, code=OK),
+    specification("its summary", HUGE_CONVOLUTION, code=OK, command="summary"),
+    specification("waves of 1e308", weights("{gabor: {f: [1e308]}}"), "net.yaml:3:"),
+    specification("a picture 65,536^40 times as large", layers(*["upsample: 65536"] * 40, "flatten"), code=OK),
+    specification("borders of 65,536 pixels", layers(*["pad: 65536"] * 1000, "flatten"), code=OK),
+    specification(
+        "connections of 2^45 weights",
+        HUGE + f"conv: {{filters: 2000, kernel: 64, connections: [{'[0], ' * 2000}]}}, flatten]\n",
+        code=OK,
+    ),
+    *(
+        specification(f"{kind} of 2^64 channels", HUGE + f"flatten, {kind}, dense: 2]\n", code=OK)
+        for kind in ("batch_norm", "prelu", "rbf: 9")
+    ),
     named("a FIFO", fifo, "net.yaml", "not a regular file"),
     named("a directory", directory, "net.yaml", "not a regular file"),
     named("a file of 1 TB", sparse, "net.yaml:1:", "1 MB"),
@@ -175,7 +202,17 @@ CASES = [
     named("a good file of such a name", odd_name(b"\xff\xfe.yaml", GOOD.encode()), code=OK),
     named("a good file of a name with a newline", odd_name(b"a\nb.yaml", GOOD.encode()), code=OK),
     named("a name of 5,000 letters", lambda folder: ["check", "x" * 5000], "xxx"),
-    named("an override that nests", lambda folder: ["check", "lenet", "--set", "train.epochs=" + "[" * 10_000], "--set"),
-    named("an override of a million positions", lambda folder: ["check", "lenet", "--set", "layers[999999999].conv=1"], "--set"),
-    named("an override of 30,000 steps", lambda folder: ["check", "lenet", "--set", "train" + ".a" * 30_000 + "=1"], "--set"),
-]  # fmt: skip
+    named(
+        "an override that nests", lambda folder: ["check", "lenet", "--set", "train.epochs=" + "[" * 10_000], "--set"
+    ),
+    named(
+        "an override of a million positions",
+        lambda folder: ["check", "lenet", "--set", "layers[999999999].conv=1"],
+        "--set",
+    ),
+    named(
+        "an override of 30,000 steps",
+        lambda folder: ["check", "lenet", "--set", "train" + ".a" * 30_000 + "=1"],
+        "--set",
+    ),
+]

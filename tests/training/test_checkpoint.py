@@ -108,10 +108,11 @@ def test_every_flipped_byte_of_a_header_with_a_right_digest_is_read_or_one_line(
     data = written.read_bytes()
     place = digest_of(data)
     for i in range(8 + int.from_bytes(data[:8], "little")):
-        changed = data[:i] + bytes([data[i] ^ 0x15]) + data[i + 1 :]
-        written.write_bytes(changed if place.start <= i < place.stop else signed(changed, place))
-        with contextlib.suppress(CheckpointError):  # anything else is a traceback to the user
-            checkpoint.read(written)
+        for flip in (0x01, 0x15, 0xFF):
+            changed = data[:i] + bytes([data[i] ^ flip]) + data[i + 1 :]
+            written.write_bytes(changed if place.start <= i < place.stop else signed(changed, place))
+            with contextlib.suppress(CheckpointError):  # anything else is a traceback to the user
+                checkpoint.read(written)
 
 
 def test_a_checkpoint_of_another_format_says_so(written):
