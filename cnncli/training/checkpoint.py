@@ -65,7 +65,8 @@ class Progress:
         given, tally = Given.of(stored["given"]), Tally(**stored["tally"])
         step, metrics = int(stored["step"]), int(stored["metrics"])
         best = None if stored["best"] is None else float(stored["best"])
-        if min(step, metrics, tally.count) < 0:
+        counts = all(isinstance(value, int | float) for value in stored["tally"].values())
+        if not counts or min(step, metrics, tally.count) < 0 or (tally.count and not step):
             raise ValueError("its progress makes no sense")
         return cls(given, step, best, tally, metrics)
 
