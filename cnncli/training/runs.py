@@ -31,7 +31,12 @@ def create(out: Path | None, name: str) -> Iterator[Path]:
     holds something: a run is never overwritten.
     """
     folder = _new_folder(out, name)
-    with hold(folder):
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(hold(folder))
+        except OSError:
+            _discard(folder)
+            raise
         _check_empty(folder)
         try:
             yield folder
