@@ -23,11 +23,6 @@ class Normalization:
     mean: np.ndarray
     deviation: np.ndarray
 
-    def equals(self, other: "Normalization") -> bool:
-        """Whether both do the same to every number."""
-        moments = np.array_equal(self.mean, other.mean) and np.array_equal(self.deviation, other.deviation)
-        return self.unit == other.unit and moments
-
     @classmethod
     def of(cls, split: Split, kind: str) -> "Normalization":
         """`mean_std`: to mean 0 and deviation 1 over the split; `none`: uint8 to 0..1, floats as they are."""

@@ -77,7 +77,7 @@ class Progress:
         step, metrics = int(stored["step"]), int(stored["metrics"])
         best = None if stored["best"] is None else float(stored["best"])
         numbers_fit = max(step, metrics) < 2**63 and min(step, metrics, *astuple(tally)[2:]) >= 0
-        if not numbers_fit or not math.isfinite(best or 0):
+        if not numbers_fit or not math.isfinite(best or 0) or (tally.count and not step):
             raise ValueError("its progress makes no sense")
         return cls(given, step, best, tally, metrics)
 

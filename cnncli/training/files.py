@@ -58,8 +58,13 @@ def make_folder(path: Path) -> None:
     if not path.parent.exists():
         with contextlib.suppress(FileExistsError):  # somebody else made it just now
             make_folder(path.parent)
-    path.mkdir()
-    flush_folder(path.parent)
+    with naming(path):
+        path.mkdir()
+        try:
+            flush_folder(path.parent)
+        except OSError:
+            path.rmdir()
+            raise
 
 
 def clear_leftovers(folder: Path, names: tuple[str, ...]) -> None:

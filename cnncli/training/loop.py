@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ class Run:
             raise DataError(f"{self.dataset.name}: the {what} are not those that the run began with: start a new run")
         for slot in self.optimizer.slots:
             checkpoint.check_tensors(self.folder / runs.LAST, self.network, found.tensors, f"{slot}/")
-        self.progress = found.progress
+        self.progress = replace(found.progress, given=now)
         self.optimizer.load(found.tensors, self.progress.step)
         self.progress.metrics = runs.forget_after(self.folder, self.progress.metrics)
         self._saved_step = self.progress.step

@@ -1,5 +1,7 @@
 """Whether a run fits into memory, before it takes any: the system grants more than it has, and ends who uses it."""
 
+from collections import Counter
+
 from cnncli import network
 from cnncli.errors import SpecificationError
 from cnncli.kernels.optimizers import SLOTS
@@ -8,17 +10,12 @@ from cnncli.spec import Specification
 
 
 def check(specification: Specification, samples: int = 1, held: int = 0, most: int | None = None) -> None:
-    """Raise SpecificationError where training on so many samples cannot fit into memory, of which `held` is taken.
+    """Raise SpecificationError where training on so many samples cannot fit into memory.
 
-    Counted are parameters, gradients, the optimiser's slots and what the layers make in training and in evaluation:
-    at least so much is needed. `most` bounds the whole process, in bytes.
+    `held`: bytes of what is needed that are taken already. `most` bounds the whole process, in bytes.
     """
-    nodes, train = network.nodes(specification), specification.train
-    batch = min(train.batch_size, samples)
-    layers = network.weights(nodes, len(SLOTS[train.optimizer.kind]))
-    for training in (True, False):
-        for path, size in network.activations(nodes, training).items():
-            layers[path] += batch * size
+    batch = min(specification.train.batch_size, samples)
+    layers = needs(specification, batch)
     needed, room = layers.total() - held, available() if most is None else most - resident()
     if needed > room:
         path, size = layers.most_common(1)[0]
@@ -28,3 +25,15 @@ def check(specification: Specification, samples: int = 1, held: int = 0, most: i
             f"training in batches of {batch} needs {text(needed)} of memory, {limit}: {what} takes most, "
             f"{text(size)}: try a smaller --batch-size or a smaller model (see: cnncli summary)"
         )
+
+
+def needs(specification: Specification, batch: int) -> Counter[str]:
+    """Bytes by the path of the layer, at least: parameters, gradients, the optimiser's slots, and what the layers make
+    of a batch in training and in evaluation.
+    """
+    nodes = network.nodes(specification)
+    layers = network.weights(nodes, len(SLOTS[specification.train.optimizer.kind]))
+    for training in (True, False):
+        for path, size in network.activations(nodes, training).items():
+            layers[path] += batch * size
+    return layers

@@ -31,7 +31,12 @@ def create(out: Path | None, name: str) -> Iterator[Path]:
     holds something: a run is never overwritten.
     """
     folder = _new_folder(out, name)
-    with hold(folder):
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(hold(folder))
+        except OSError:
+            _discard(folder)
+            raise
         _check_empty(folder)
         try:
             yield folder
@@ -41,14 +46,20 @@ def create(out: Path | None, name: str) -> Iterator[Path]:
             raise
 
 
+def check_out(out: Path) -> None:
+    """Raise CnncliError where no new run can be in `out`, which need not be there."""
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise CnncliError(f"{there}: is not a folder; choose another --out")
+    if there == out:
+        _check_empty(out)
+
+
 def _new_folder(out: Path | None, name: str) -> Path:
     if out is not None:
-        try:
-            with contextlib.suppress(FileExistsError):
-                make_folder(out)
-            _check_empty(out)
-        except NotADirectoryError:
-            raise CnncliError(f"{out}: is not a folder; choose another --out") from None
+        check_out(out)
+        with contextlib.suppress(FileExistsError):
+            make_folder(out)
         return out
     number = 1
     while True:
@@ -105,7 +116,7 @@ def _lock(folder: Path, handle: int) -> None:
         return  # a file system without locks
     with naming(folder / LOCK):
         os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        os.write(handle, str(os.getpid()).encode())
 
 
 def describe(folder: Path, source: str, resolved: dict) -> None:

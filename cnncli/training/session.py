@@ -48,6 +48,8 @@ def start(request: Request, listener: Listener, stop: Callable[[], bool] = lambd
     if request.lr is not None:
         kind = specification.train.optimizer.kind
         specification = spec.read(request.model, (*request.changes, f"train.optimizer.{kind}.lr={request.lr!r}"))
+    if request.out:
+        runs.check_out(request.out)
     memory.check(specification, most=request.max_memory)
     network = Network(specification, seed=specification.train.seed)
     dataset = _dataset(request.dataset, request.data_dir, network)

@@ -81,7 +81,8 @@ def problem_of(code: int, err: str, failure: Failure, folder: Path, model: Path,
         return f"{lines[0]!r} does not name {name}"
     if found := small_runs.leftovers(folder):
         return f"left {found}"
-    small_runs.check(folder)
+    if small_runs.check(folder) is None and folder.exists():
+        return f"left {sorted(path.name for path in folder.iterdir())} without a checkpoint"
     small_runs.train(folder, model)
     return None if small_runs.finished(folder) == wanted else "other bits after it was resumed"
 
@@ -122,12 +123,11 @@ def main() -> None:
                     numbers = range(first, first + 4 * options.processes)
                     ended = list(pool.map(lambda n, w=way, c=code: attempt(w, n, c, work, prepared), numbers))
                     hit = [problem for was_hit, problem in ended if was_hit]
-                    tried, problems = tried + len(hit), problems + [p for p in hit if p]
+                    found = [problem for problem in hit if problem]
+                    tried, problems = tried + len(hit), problems + found
+                    print("\n".join(found), end="\n" if found else "", flush=True)
                     first = numbers.stop if len(hit) == len(numbers) else 0
-                print(
-                    f"{way}, {errno.errorcode[code]}: {tried} calls failed so far, {len(problems)} problems", flush=True
-                )
-        print("\n".join(problems))
+                print(f"{way}, {errno.errorcode[code]}: {tried} calls failed, {len(problems)} problems", flush=True)
         sys.exit(bool(problems))
 
 

@@ -84,3 +84,11 @@ def test_folders_are_made_with_those_above_them(tmp_path):
     assert (tmp_path / "a" / "b" / "c").is_dir()
     with pytest.raises(FileExistsError):
         files.make_folder(tmp_path / "a" / "b" / "c")
+
+
+def test_a_folder_that_may_not_last_is_not_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.make_folder(tmp_path / "a")
+    assert caught.value.filename == str(tmp_path / "a")
+    assert not (tmp_path / "a").exists()

@@ -96,6 +96,9 @@ def test_holding_needs_a_folder_that_can_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.tempfile, "TemporaryFile", read_only)
     with pytest.raises(PermissionError), runs.hold(tmp_path):
         raise AssertionError("it went on")
+    with pytest.raises(PermissionError), runs.create(tmp_path / "new", "x"):
+        raise AssertionError("it went on")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
