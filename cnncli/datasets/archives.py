@@ -55,7 +55,9 @@ class _Capped:
         data = self.stream.read(count)
         self.left -= len(data)
         if self.left < 0:
-            raise DataError(f"{shown(self.archive)}: unpacks to more than its files have: made to fill the disk?")
+            raise DataError(
+                f"{shown(self.archive)}: unpacks to more than its files have: damaged, or made to fill the disk"
+            )
         return data
 
 

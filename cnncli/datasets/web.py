@@ -55,17 +55,18 @@ def _fetch_rest(url: str, part: Path, size: int, bar: Bar) -> None:
     start = _size(part)
     if start == size:
         return
-    if start > size:
-        part.unlink()
+    start = start if start < size else 0
+    response = _ask(url, start)
+    if start and not _continues(response, start):
         start = 0
-    with _ask(url, start) as response:
-        if start and not _continues(response, start):
-            part.unlink()  # the rest cannot be had here
-            if response.status_code != 200:
-                return _fetch_rest(url, part, size, bar)
-            start = 0
+        if response.status_code != 200:
+            response.close()
+            response = _ask(url, start)
+    with response:
         _check(response, size - start)
-        part.touch()
+        if start == 0:
+            part.unlink(missing_ok=True)
+            part.touch()
         with open(part, "r+b") as file, bar(part.stem, size, start) as shown:
             file.seek(start)
             try:

@@ -99,6 +99,17 @@ def test_servers_without_proper_ranges_give_the_whole(tmp_path, place, server, o
     assert waits == []
 
 
+@pytest.mark.parametrize("status", [200, 404, 416, 503])
+def test_a_part_outlives_a_mirror_that_has_something_else(tmp_path, place, server, only, waits, status):
+    name, content = only
+    (place / f"{name}.part").write_bytes(content[:7])
+    server.answers[f"/bad/{name}"] = (status, b"<title>Sign in to this network</title>", {})
+    (path,) = download("mnist", tmp_path, [server.address + "/bad", serve(server, {name: content})])
+    assert path.read_bytes() == content
+    assert server.asked[-1] == f"/good/{name}"
+    assert server.ranges[-1] == "bytes=7-"
+
+
 def test_what_else_was_left_is_removed(tmp_path, place, server, only, waits):
     name, content = only
     outside = tmp_path / "outside"
