@@ -117,6 +117,11 @@ def test_refused_in_one_line(unpacked, message_of, kind):
     assert expected in message_of(unpacked, tar + (END if tar else b""))
 
 
+def test_a_file_of_2_to_the_60_bytes_that_are_not_there(unpacked, message_of):
+    assert "ends within a file" in message_of(unpacked, header("another", 2**32 - 1) + END)  # was passed over for minutes
+    assert "damaged archive" in message_of(unpacked, _summed(_member(ord("0"), b"another", 2**60, b"")) + END)
+
+
 def test_a_gzip_bomb(unpacked, message_of):
     bomb = gzip.compress(bytes(2**24), mtime=0) * 64  # a GiB in a MiB
     assert f"lacks {NAME}" in message_of(unpacked, b"", bomb)  # zeros are the end of an archive
