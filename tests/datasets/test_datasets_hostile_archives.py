@@ -118,7 +118,9 @@ def test_refused_in_one_line(unpacked, message_of, kind):
 
 
 def test_a_file_of_2_to_the_60_bytes_that_are_not_there(unpacked, message_of):
-    assert "ends within a file" in message_of(unpacked, header("another", 2**32 - 1) + END)  # was passed over for minutes
+    assert "ends within a file" in message_of(
+        unpacked, header("another", 2**32 - 1) + END
+    )  # was passed over for minutes
     assert "damaged archive" in message_of(unpacked, _summed(_member(ord("0"), b"another", 2**60, b"")) + END)
 
 

@@ -108,4 +108,4 @@ def test_a_network_that_takes_no_signals(bells, message_of):
 
 
 def test_more_than_the_machine_s_memory_is_refused(bells, message_of):
-    assert "this machine has" in message_of(load, bells, None, Input((2**40,), 1))
+    assert "are available" in message_of(load, bells, None, Input((2**40,), 1))

@@ -229,6 +229,7 @@ def checkpoints() -> list[bytes]:
 def length_and_digest(content: bytes) -> bytes:
     """The same with the length of its header and its digest made right, where their places can be found."""
     end = content.rfind(b"}}") + 2
+    end += len(content[end:]) - len(content[end:].lstrip(b" "))  # a header is filled up to whole words
     content = struct.pack("<Q", max(0, end - 8)) + content[8:]
     unsigned = checkpoint.UNSIGNED.encode()
     content = re.sub(rb'(?<=sha256\\": \\")[0-9a-f]{64}', unsigned, content)

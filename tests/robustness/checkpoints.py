@@ -23,18 +23,17 @@ from cnncli.training.loop import Listener, Run
 PATIENCE = 1.0  # seconds
 
 
-class First(Listener):
-    """Keeps the run, and ends it before its first step."""
+class Keeper(Listener):
+    """Keeps the run."""
 
     def started(self, run):
         self.run = run
-        raise KeyboardInterrupt
 
 
 def small_run(folder: Path) -> Run:
-    listener = First()
-    with contextlib.suppress(KeyboardInterrupt):
-        session.start(session.Request("mlp", out=folder, threads=1), listener)
+    """One that has written its first checkpoint."""
+    listener = Keeper()
+    session.start(session.Request("mlp", out=folder, threads=1, changes=("train.epochs=0",)), listener)
     return listener.run
 
 
@@ -83,7 +82,8 @@ def main() -> int:
         print(f"in the run's folder: {', '.join(left)}")
         newest = put_runs(run.folder / runs.LAST, count)
         finding, found = seconds(lambda: runs.checkpoint_of(None))
-        naming, created = seconds(lambda: runs.create(None, "mlp-digits"))
+        with contextlib.ExitStack() as held:
+            naming, created = seconds(lambda: held.enter_context(runs.create(None, "mlp-digits")))
         print(f"among {count} runs: the newest found in {finding:.3f} s, a free name in {naming:.3f} s")
     right = found == newest and created.name == f"mlp-digits-{count + 1}"
     quick = finding < PATIENCE and naming < PATIENCE

@@ -158,7 +158,7 @@ CASES = [
     checkpoint("a header of 2^63 bytes", packed(b"{}", length=2**63), "ends inside"),
     placed("a header of 99 MB", sparse(10**8, struct.pack("<Q", 99 * 10**6) + b"{"), "its header has"),
     checkpoint("an empty header", packed(b""), "damaged"),
-    checkpoint("a header of another file", packed(b"{}"), "not a checkpoint of cnncli"),
+    checkpoint("a header of another file", packed(b"{}"), "not a checkpoint of this version of cnncli"),
     checkpoint("JSON 100,000 lists deep", packed(DEEP.encode()), "damaged"),
     checkpoint("JSON 100,000 mappings deep", packed(b'{"a":' * 100_000), "damaged"),
     checkpoint("text 100,000 lists deep", metadata({"cnncli": DEEP}), "damaged"),

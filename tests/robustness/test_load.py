@@ -48,4 +48,5 @@ def test_checkpoints(tmp_path):
         assert last.memory <= 1.1 * first.memory
         newest = checkpoints.put_runs(run.folder / runs.LAST, 300)
         assert runs.checkpoint_of(None) == newest
-        assert runs.create(None, "mlp-digits").name == "mlp-digits-301"
+        with runs.create(None, "mlp-digits") as free:
+            assert free.name == "mlp-digits-301"
