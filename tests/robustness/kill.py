@@ -1,6 +1,6 @@
 """Kill a training run with SIGKILL at random moments, half of them inside a save, and go on with it each time.
 
-    python tests/robustness/kill.py [--kills 200] [--inside 50] [--seed 0]
+    python tests/robustness/kill.py [--kills 200] [--inside 50] [--epochs 4] [--seed 0]
 
 After each kill every checkpoint has to be readable and the last one no older than before; every run that came to its
 end has to have the bits of one that nobody disturbed. A kill was inside a save where it left a half-written file.
@@ -27,7 +27,7 @@ name: large
 input: {channels: 1, size: [8, 8]}
 layers: [flatten, dense: 1024, relu, dropout: 0.2, dense: 1024, batch_norm, relu, dense: 10]
 data: {augment: [flip, shift: 1]}
-train: {epochs: 4, batch_size: 70, save_every: 1, keep: 2}
+train: {epochs: EPOCHS, batch_size: 70, save_every: 1, keep: 2}
 """
 LONGEST = 600  # seconds of a run: else it hangs
 
@@ -92,12 +92,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--inside", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     generator, kills, inside, runs, before = random.Random(options.seed), 0, 0, 0, None
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        model = small_runs.write_model(work, MODEL)
+        model = small_runs.write_model(work, MODEL.replace("EPOCHS", str(options.epochs)))
         started = time.monotonic()
         run(work / "whole", model)
         longest, wanted = time.monotonic() - started, small_runs.finished(work / "whole")

@@ -12,7 +12,7 @@ import small_runs
 
 from cnncli.cli import main
 
-EVERY = 9  # of the calls
+EVERY = 13  # of the calls
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_losses_of_power(tmp_path):
 
 def test_kills():
     """In a process that never runs a kernel, because it forks."""
-    command = [sys.executable, Path(kill.__file__), "--kills", "4", "--inside", "1"]
+    command = [sys.executable, Path(kill.__file__), "--kills", "3", "--inside", "1", "--epochs", "1"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stderr
     assert "no unreadable checkpoint" in ended.stdout
