@@ -1,5 +1,21 @@
 """What can go wrong for a user: one line each, with the exit code that the command ends with."""
 
+import os
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    """A text or a path with line ends, control characters and undecodable bytes as escapes: a terminal obeys some."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(text))
+
+
+def one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def told(error: Exception) -> str:
+    """What an exception of a library says, on one line and not too long; its type where that is nothing."""
+    return one_line(str(error))[:200] or type(error).__name__
+
 
 class CnncliError(Exception):
     """Anything that a command reports as one line. `str(error)` is that line, without the prefix `error: `."""

@@ -18,7 +18,7 @@ LEVELS = (
     ("kernels",),
 )
 LEVEL = {package: level for level, packages in enumerate(LEVELS) for package in packages}
-FOR_ALL = ("", "errors", "memory", "resources")  # "" is `cnncli` itself
+FOR_ALL = ("", "errors", "locks", "memory", "resources")  # "" is `cnncli` itself
 ONLY_IN = {"click": "cli", "tqdm": "cli", "numba": "kernels", "llvmlite": "kernels", "matplotlib": "pictures"}
 ONLY_IN |= dict.fromkeys(("torch", "jax", "onnxruntime", "openvino"), "benchmark")  # in processes of their own
 NETWORK = (

@@ -11,7 +11,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import click
 
 from cnncli import __version__
-from cnncli.errors import CnncliError
+from cnncli.errors import CnncliError, one_line
 
 COMMANDS = {
     "train": "Train a network and write its checkpoints.",
@@ -61,8 +61,7 @@ def cli():
 
 def fail(message: str, code: int) -> None:
     """One line on stderr, and the exit code. Names of files may hold what a terminal would obey."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
-    click.echo(f"error: {line}", err=True)
+    click.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)
 
 

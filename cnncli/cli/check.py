@@ -5,7 +5,7 @@ import sys
 import click
 
 from cnncli.cli import options
-from cnncli.errors import CnncliError
+from cnncli.errors import CnncliError, printable
 
 
 @click.command("check")
@@ -56,6 +56,4 @@ def _print(result: dict) -> None:
         return
     layers = f"{result['layers']} layer{'' if result['layers'] == 1 else 's'}"
     counts = f"{layers}, {result['parameters']:,} parameters"
-    from cnncli.spec.words import printable
-
     click.echo(f"{printable(result['file'])}: ok, {counts}, {result['input']} -> {result['output']}")

@@ -3,6 +3,7 @@
 import click
 
 from cnncli.cli import options
+from cnncli.errors import printable
 
 MEANING = {
     "classes": "a class each",
@@ -35,7 +36,6 @@ def command(name_or_path, data_dir, as_json):
 
 def _show(name_or_path, data_dir, as_json) -> None:
     from cnncli.datasets import load
-    from cnncli.datasets.files import shown
 
     dataset = load(name_or_path, data_dir)
     counts = zip(dataset.classes, dataset.counts(dataset.train), dataset.counts(dataset.test), strict=True)
@@ -53,7 +53,7 @@ def _show(name_or_path, data_dir, as_json) -> None:
         options.print_json(found)
         return
     size, samples = "x".join(map(str, found["input"])), f"{found['train']:,} + {found['test']:,} samples"
-    click.echo(f"{shown(found['source'])}: {samples} of {size} {found['type']}, {MEANING[found['task']]}")
+    click.echo(f"{printable(found['source'])}: {samples} of {size} {found['type']}, {MEANING[found['task']]}")
     if found["classes"]:
         rows = [[row["class"], f"{row['train']:,}", f"{row['test']:,}"] for row in found["classes"]]
         click.echo()

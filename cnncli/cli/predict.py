@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from cnncli.cli import options
+from cnncli.errors import printable
 
 
 @click.command("predict")
@@ -28,7 +29,6 @@ def command(images, run, top, out, invert, threads, as_json):
       cnncli predict --run runs/unet-membranes-1 --out labels slice-*.png
     """
     options.use_threads(threads)
-    from cnncli.datasets.files import shown
     from cnncli.training.prediction import predict
 
     results = predict(run, list(images), invert, out)
@@ -39,7 +39,7 @@ def command(images, run, top, out, invert, threads, as_json):
         shares = result.get("probabilities") or result.get("shares")
         text = ", ".join(f"{name} ({share:.1%})" for name, share in list((shares or {}).items())[:top])
         if "map" in result:
-            text = f"{shown(result['map'])}: {text}"
+            text = f"{printable(result['map'])}: {text}"
         elif "picture" in result:
-            text = f"{shown(result['picture'])}, loss {result['loss']:.4g}"
-        click.echo(f"{shown(result['file'])}: {text}")
+            text = f"{printable(result['picture'])}, loss {result['loss']:.4g}"
+        click.echo(f"{printable(result['file'])}: {text}")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cnncli.datasets.catalogue import File
-from cnncli.datasets.files import CHUNK, open_regular, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import CHUNK, open_regular
+from cnncli.errors import DataError, printable, told
 
 BESIDE = 2**20  # bytes that may be in an archive besides its files
 MOST_ENDS = 8  # reads behind the end: to pass over a file of 2^40 bytes that are not there, tarfile makes 10^8 of them
@@ -40,10 +40,9 @@ def unpack(archive: Path, files: Sequence[File], folder: Path, place: Path) -> N
     except Exception as error:  # on damaged headers tarfile raises some ten kinds
         if isinstance(error, (DataError, OSError)) and not isinstance(error, gzip.BadGzipFile):
             raise
-        text = shown(" ".join(str(error).split())[:200]) or type(error).__name__
-        raise DataError(f"{shown(archive)}: damaged archive: {text}") from None
+        raise DataError(f"{printable(archive)}: damaged archive: {told(error)}") from None
     if expected:
-        raise DataError(f"{shown(archive)}: lacks {', '.join(expected)}")
+        raise DataError(f"{printable(archive)}: lacks {', '.join(expected)}")
 
 
 class _Capped:
@@ -60,14 +59,14 @@ class _Capped:
         self.left -= len(data)
         if self.left < 0:
             raise DataError(
-                f"{shown(self.archive)}: unpacks to more than its files have: damaged, or made to fill the disk"
+                f"{printable(self.archive)}: unpacks to more than its files have: damaged, or made to fill the disk"
             )
         return data
 
 
 def _write(archive: Path, source: BinaryIO, size: int, file: File, folder: Path, place: Path) -> None:
     if size != file.size:
-        raise DataError(f"{shown(archive)}: its {file.name} has {size} bytes, expected {file.size}")
+        raise DataError(f"{printable(archive)}: its {file.name} has {size} bytes, expected {file.size}")
     digest = hashlib.sha256()
     with tempfile.NamedTemporaryFile(dir=place, delete=False) as written:
         try:
@@ -75,7 +74,7 @@ def _write(archive: Path, source: BinaryIO, size: int, file: File, folder: Path,
                 digest.update(chunk)
                 written.write(chunk)
             if written.tell() != size or (file.sha256 and digest.hexdigest() != file.sha256):
-                raise DataError(f"{shown(archive)}: its {file.name} has a wrong checksum")
+                raise DataError(f"{printable(archive)}: its {file.name} has a wrong checksum")
             written.flush()
             os.fsync(written.fileno())
             os.chmod(written.name, 0o644)  # made as a temporary file, it was for its owner alone

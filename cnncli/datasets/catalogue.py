@@ -3,9 +3,8 @@
 import difflib
 from dataclasses import dataclass
 
-from cnncli.datasets.files import shown
 from cnncli.datasets.idx import FILES
-from cnncli.errors import DataError
+from cnncli.errors import DataError, printable
 
 
 @dataclass(frozen=True)
@@ -170,4 +169,6 @@ def entry_of(name: str) -> Entry:
     near = difflib.get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else "."
     names = ", ".join(sorted(DATASETS))
-    raise DataError(f"{shown(name)}: no data set or path of that name{hint} Data sets: {names}, or a folder or .npz")
+    raise DataError(
+        f"{printable(name)}: no data set or path of that name{hint} Data sets: {names}, or a folder or .npz"
+    )

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cnncli.datasets.base import Dataset, Split, allocate, check_labels
-from cnncli.datasets.files import fill, open_regular, reason, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import fill, open_regular, reason
+from cnncli.errors import DataError, printable
 
 SIDE, CHANNELS = 32, 3
 PIXELS = SIDE * SIDE * CHANNELS
@@ -63,7 +63,7 @@ def load_folder(folder: Path, form: str, name: str, source: str, classes: tuple[
     """
     (*train, test), missing = find_files(folder, form)
     if missing:
-        raise DataError(f"{shown(folder)}: lacks {', '.join(missing)}")
+        raise DataError(f"{printable(folder)}: lacks {', '.join(missing)}")
     classes = _names(folder / FORMS[form].names, FORMS[form].classes) or classes
     classes = classes or tuple(map(str, range(FORMS[form].classes)))
     return Dataset(name, source, 2, _read(train, FORMS[form]), _read([test], FORMS[form]), classes)
@@ -71,7 +71,7 @@ def load_folder(folder: Path, form: str, name: str, source: str, classes: tuple[
 
 def _read(paths: list[Path], form: Form) -> Split:
     counts = [_records(path, form) for path in paths]
-    pictures = allocate(shown(paths[0].parent), sum(counts), (1, SIDE, SIDE, CHANNELS), np.uint8)
+    pictures = allocate(printable(paths[0].parent), sum(counts), (1, SIDE, SIDE, CHANNELS), np.uint8)
     labels, start = np.empty(len(pictures), np.int64), 0
     for path, count in zip(paths, counts, strict=True):
         _read_file(path, form, pictures[start : start + count, 0], labels[start : start + count])
@@ -85,9 +85,9 @@ def _records(path: Path, form: Form) -> int:
         with open_regular(path) as file:
             size, record = os.fstat(file.fileno()).st_size, form.labels + PIXELS
     except OSError as error:
-        raise DataError(f"{shown(path)}: {reason(error)}") from None
+        raise DataError(f"{printable(path)}: {reason(error)}") from None
     if size == 0 or size % record:
-        raise DataError(f"{shown(path)}: truncated or damaged: {size} bytes are no records of {record}")
+        raise DataError(f"{printable(path)}: truncated or damaged: {size} bytes are no records of {record}")
     return size // record
 
 
@@ -99,14 +99,14 @@ def _read_file(path: Path, form: Form, pictures: np.ndarray, labels: np.ndarray)
             for first in range(0, len(labels), PART):
                 records = part[: len(labels) - first]
                 if fill(file, records.reshape(-1)) < records.size:
-                    raise DataError(f"{shown(path)}: truncated while it was read")
+                    raise DataError(f"{printable(path)}: truncated while it was read")
                 labels[first : first + PART] = records[:, form.labels - 1]
                 planes = records[:, form.labels :].reshape(-1, CHANNELS, SIDE, SIDE)
                 for channel in range(CHANNELS):  # a plane at a time is 3 times as fast as a transposition
                     pictures[first : first + PART, ..., channel] = planes[:, channel]
     except OSError as error:
-        raise DataError(f"{shown(path)}: {reason(error)}") from None
-    check_labels(shown(path), labels, len(labels), form.classes)
+        raise DataError(f"{printable(path)}: {reason(error)}") from None
+    check_labels(printable(path), labels, len(labels), form.classes)
 
 
 def _names(path: Path, classes: int) -> tuple[str, ...] | None:
@@ -117,10 +117,10 @@ def _names(path: Path, classes: int) -> tuple[str, ...] | None:
         with open_regular(path) as file:
             text = file.read(MOST_NAMES).decode()
     except OSError as error:
-        raise DataError(f"{shown(path)}: {reason(error)}") from None
+        raise DataError(f"{printable(path)}: {reason(error)}") from None
     except UnicodeDecodeError:
-        raise DataError(f"{shown(path)}: is not text") from None
+        raise DataError(f"{printable(path)}: is not text") from None
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if len(set(names)) != classes or len(names) != classes or not all(map(str.isprintable, names)):
-        raise DataError(f"{shown(path)}: expected {classes} different names, one a line")
+        raise DataError(f"{printable(path)}: expected {classes} different names, one a line")
     return names

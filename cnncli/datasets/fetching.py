@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from cnncli.datasets import web
 from cnncli.datasets.archives import unpack
 from cnncli.datasets.catalogue import Entry, File, entry_of, known
-from cnncli.datasets.files import open_regular, reason, shown
+from cnncli.datasets.files import open_regular, reason
 from cnncli.datasets.home import data_home
 from cnncli.datasets.partial import workplace
 from cnncli.datasets.web import Bar, Refused, TooSlow, no_bar
-from cnncli.errors import DataError
+from cnncli.errors import DataError, printable
 from cnncli.resources import bundled
 
 RETRIES = 2  # by pooch, after 1 and 2 s, for what may pass: no connection, a lost one, 5xx, wrong bytes
@@ -46,7 +46,7 @@ def download(
         if _missing(folder, entry):
             _fetch_missing(name, folder, entry, remaining, bar or no_bar)
     except OSError as error:
-        raise DataError(f"{shown(error.filename or folder)}: cannot be written: {reason(error)}") from None
+        raise DataError(f"{printable(error.filename or folder)}: cannot be written: {reason(error)}") from None
     return [folder / file.name for file in entry.files]
 
 
@@ -61,7 +61,7 @@ def _check_mirror(mirror: str) -> None:
     except ValueError:
         usable = False
     if not usable or not mirror or not mirror.isprintable():
-        raise DataError(f"{shown(mirror)}: not a mirror: give an http or https address, or a folder")
+        raise DataError(f"{printable(mirror)}: not a mirror: give an http or https address, or a folder")
 
 
 def _is_there(path: Path, file: File) -> bool:
@@ -111,7 +111,7 @@ def _fetch(name: str, place: Path, file: File, mirrors: list[str], bar: Bar) -> 
         if failure is None:
             (place / file.name).chmod(0o644)  # a temporary file is for its owner alone
             return place / file.name
-        address = re.sub(r"//[^/]*@", "//", shown(mirror))  # a password is not for logs
+        address = re.sub(r"//[^/]*@", "//", printable(mirror))  # a password is not for logs
         failures.append(f"{address} ({failure})")
         mirrors.append(mirrors.pop(0))
     raise DataError(

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cnncli.errors import DataError
+from cnncli.errors import DataError, printable
 
 # What is smaller unpacked costs a fraction of a second, whatever it is. ModelNet10's monitors, grids of 0 and 1, unpack
 # from half a MiB to 117.
@@ -37,17 +37,11 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def shown(path: str | os.PathLike[str]) -> str:
-    """A path as a message shows it: on one line, whatever characters it holds."""
-    text = os.fspath(path)
-    return text if text.isprintable() else repr(text)
-
-
 def refuse_bomb(path: Path, declared: int, stored: int) -> None:
     """Raise DataError where a compressed file of `stored` bytes declares more bytes than it can be believed to hold."""
     if too_large(declared, stored):
         raise DataError(
-            f"{shown(path)}: declares {declared} bytes in a file of {stored}: damaged, or made to fill the memory"
+            f"{printable(path)}: declares {declared} bytes in a file of {stored}: damaged, or made to fill the memory"
             " (store it uncompressed if it is right)"
         )
 
@@ -57,7 +51,7 @@ def refuse_growth(where: str, paths: Sequence[Path], sample: tuple[int, ...], it
     needed, stored = len(paths) * math.prod(sample) * itemsize, sum(map(_size, paths))
     if too_large(needed, stored):
         size = f"{len(paths)} samples of {'x'.join(map(str, sample))} take {needed} bytes, the files have {stored}"
-        raise DataError(f"{shown(where)}: {size}: {why}")
+        raise DataError(f"{printable(where)}: {size}: {why}")
 
 
 def _size(path: Path) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnncli.datasets.files import reason, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import reason
+from cnncli.errors import DataError, printable
 
 TRAIN, TESTS = "train", ("test", "val", "valid", "validation")  # of several, the first is the test split
 HELD_OUT = 5  # one sample in so many, of each class
@@ -62,7 +62,7 @@ def content(folder: Path) -> tuple[list[Path], list[Path]]:
         with os.scandir(folder) as found:
             entries = [(entry.name, _is_folder(entry)) for entry in found if not entry.name.startswith(".")]
     except OSError as error:
-        raise DataError(f"{shown(folder)}: {reason(error)}") from None
+        raise DataError(f"{printable(folder)}: {reason(error)}") from None
     entries.sort(key=lambda entry: (natural(entry[0]), entry[0]))
     folders = [folder / name for name, is_folder in entries if is_folder and name not in SYSTEM_FOLDERS]
     return folders, [folder / name for name, is_folder in entries if not is_folder]
@@ -129,7 +129,7 @@ def samples(train: Branch, test: Branch | None, what: str) -> Samples:
     for name, files in train.classes.items():
         check_class_name(train.folder / name, name)
         if not files:
-            raise DataError(f"{shown(train.folder / name)}: holds no {what} file")
+            raise DataError(f"{printable(train.folder / name)}: holds no {what} file")
     found = Samples([], [], classes)
     for label, (name, files) in enumerate(train.classes.items()):
         for path, is_test in zip(files, _held_out_files(train.folder / name, files, test), strict=True):
@@ -137,10 +137,12 @@ def samples(train: Branch, test: Branch | None, what: str) -> Samples:
         found.test.extend((path, label) for path in (test.classes.get(name, ()) if test else ()))
     for name in test.classes if test else ():
         if name not in classes:
-            raise DataError(f"{shown(test.folder / name)}: is a class that {shown(train.folder)} lacks")
+            raise DataError(f"{printable(test.folder / name)}: is a class that {printable(train.folder)} lacks")
     if not found.test:
-        hint = f"in class sub-folders as {shown(train.folder)} has them" if test else "to test on: a class needs two"
-        raise DataError(f"{shown((test or train).folder)}: holds no {what} files {hint}")
+        hint = (
+            f"in class sub-folders as {printable(train.folder)} has them" if test else "to test on: a class needs two"
+        )
+        raise DataError(f"{printable((test or train).folder)}: holds no {what} files {hint}")
     return found
 
 
@@ -150,14 +152,14 @@ def _unlabelled(train: Branch, test: Branch | None, what: str) -> Samples:
         (found.test if is_test else found.train).append((path, 0))
     found.test.extend((path, 0) for path in (test.files if test else ()))
     if not found.test:
-        raise DataError(f"{shown((test or train).folder)}: holds no {what} files to test on")
+        raise DataError(f"{printable((test or train).folder)}: holds no {what} files to test on")
     return found
 
 
 def check_class_name(path: Path, name: str) -> None:
     """Refuse a class name that no table or checkpoint could hold."""
     if not name.isprintable():
-        raise DataError(f"{shown(path)}: is no name for a class: it holds characters that cannot be shown")
+        raise DataError(f"{printable(path)}: is no name for a class: it holds characters that cannot be shown")
 
 
 def _held_out_files(folder: Path, files: Sequence[Path], test: Branch | None) -> list[bool]:

@@ -22,8 +22,8 @@ from cnncli.datasets.base import (
     numbered_classes,
     text_of_shape,
 )
-from cnncli.datasets.files import fill, open_regular, reason, refuse_bomb, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import fill, open_regular, reason, refuse_bomb
+from cnncli.errors import DataError, printable
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
@@ -47,11 +47,11 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
             with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
                 return _read(path, unpacked, axes, stored, compressed=True)
     except EOFError:
-        raise DataError(f"{shown(path)}: truncated: its gzip stream has no end") from None
+        raise DataError(f"{printable(path)}: truncated: its gzip stream has no end") from None
     except (zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{shown(path)}: damaged gzip stream: {error}") from None
+        raise DataError(f"{printable(path)}: damaged gzip stream: {error}") from None
     except OSError as error:
-        raise DataError(f"{shown(path)}: {reason(error)}") from None
+        raise DataError(f"{printable(path)}: {reason(error)}") from None
 
 
 def _read(path: Path, stream: BinaryIO, axes: int, stored: int, compressed: bool) -> np.ndarray:
@@ -62,13 +62,13 @@ def _read(path: Path, stream: BinaryIO, axes: int, stored: int, compressed: bool
         refuse_bomb(path, expected, stored)
     elif header + expected != stored:
         wrong = "truncated" if stored < header + expected else "too long"
-        raise DataError(f"{shown(path)}: {wrong}: {declares}, {stored - header} follow")
+        raise DataError(f"{printable(path)}: {wrong}: {declares}, {stored - header} follow")
     numbers = np.empty(expected, np.uint8)
     done = fill(stream, numbers)
     if done < expected:
-        raise DataError(f"{shown(path)}: truncated: {declares}, {done} follow")
+        raise DataError(f"{printable(path)}: truncated: {declares}, {done} follow")
     if stream.read(1):  # also makes gzip check its checksum
-        raise DataError(f"{shown(path)}: too long: {declares}, more than {expected} follow")
+        raise DataError(f"{printable(path)}: too long: {declares}, more than {expected} follow")
     return numbers.reshape(shape)
 
 
@@ -76,16 +76,16 @@ def _read_header(path: Path, stream: BinaryIO, axes: int) -> tuple[tuple[int, ..
     """The shape that the header declares, and the header's length in bytes."""
     magic = stream.read(4)
     if len(magic) < 4:
-        raise DataError(f"{shown(path)}: truncated: {len(magic)} bytes, an IDX header has at least 8")
+        raise DataError(f"{printable(path)}: truncated: {len(magic)} bytes, an IDX header has at least 8")
     if magic[:2] != b"\0\0" or magic[2] not in TYPES:
-        raise DataError(f"{shown(path)}: not an IDX file: it starts with the bytes {magic.hex(' ')}")
+        raise DataError(f"{printable(path)}: not an IDX file: it starts with the bytes {magic.hex(' ')}")
     if magic[2] != 0x08:
-        raise DataError(f"{shown(path)}: holds {TYPES[magic[2]]} (type code {magic[2]:#04x}), only uint8 is read")
+        raise DataError(f"{printable(path)}: holds {TYPES[magic[2]]} (type code {magic[2]:#04x}), only uint8 is read")
     if magic[3] != axes:
-        raise DataError(f"{shown(path)}: holds an array of {magic[3]} axes, expected {axes}")
+        raise DataError(f"{printable(path)}: holds an array of {magic[3]} axes, expected {axes}")
     extents = stream.read(4 * axes)
     if len(extents) < 4 * axes:
-        raise DataError(f"{shown(path)}: truncated: {4 + len(extents)} of the header's {4 + 4 * axes} bytes")
+        raise DataError(f"{printable(path)}: truncated: {4 + len(extents)} of the header's {4 + 4 * axes} bytes")
     return struct.unpack(f">{axes}I", extents), 4 + 4 * axes
 
 
@@ -110,11 +110,11 @@ def load_folder(files: list[Path], name: str, source: str, classes: tuple[str, .
     splits = []
     for images_path, labels_path in (files[:2], files[2:]):
         images = read_idx(images_path, axes=3)
-        check_images(shown(images_path), images)
+        check_images(printable(images_path), images)
         labels = read_idx(labels_path, axes=1).astype(np.int64)
-        check_labels(shown(labels_path), labels, len(images), len(classes) if classes else 256)
+        check_labels(printable(labels_path), labels, len(images), len(classes) if classes else 256)
         classes = classes or numbered_classes(labels)
         count, height, width = images.shape
         splits.append(Split(images.reshape(count, 1, height, width, 1), labels))
-    check_same_size(shown(files[2]), splits[1].images[:, 0, :, :, 0], splits[0].images[:, 0, :, :, 0])
+    check_same_size(printable(files[2]), splits[1].images[:, 0, :, :, 0], splits[0].images[:, 0, :, :, 0])
     return Dataset(name, source, 2, splits[0], splits[1], classes)

@@ -9,8 +9,8 @@ import numpy as np
 
 from cnncli.datasets import folders, images
 from cnncli.datasets.base import Dataset, Input, Split, allocate, text_of_shape
-from cnncli.datasets.files import refuse_growth, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import refuse_growth
+from cnncli.errors import DataError, printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 WHAT = ".jpg, .jpeg or .png"
@@ -44,13 +44,13 @@ def wanted_of(where: str, paths: Sequence[Path], network: Input | None) -> Input
     if not images.takes_images(network):
         size = text_of_shape((network.channels, *network.axes))
         hint = "set input.size to [height, width] and input.channels to 1 or 3"
-        raise DataError(f"{shown(where)}: holds images, the model's input is {size}: {hint}")
+        raise DataError(f"{printable(where)}: holds images, the model's input is {size}: {hint}")
     return network
 
 
 def decode(where: str, paths: Sequence[Path], wanted: Input) -> np.ndarray:
     """Image files as (N, 1, H, W, C) uint8."""
-    into = allocate(shown(where), len(paths), (1, *wanted.axes, wanted.channels), np.uint8)
+    into = allocate(printable(where), len(paths), (1, *wanted.axes, wanted.channels), np.uint8)
 
     def fill(i: int) -> None:
         with images.opened(paths[i]) as image:

@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from cnncli.datasets.base import Input
-from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import open_regular, reason, refuse_bomb
+from cnncli.errors import DataError, printable, told
 
 FORMATS = ("JPEG", "PNG")
 PICTURES = (*FORMATS, "BMP", "GIF", "PPM", "WEBP")  # of Pillow's others one runs PostScript, one writes on stderr
@@ -38,17 +38,17 @@ def opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator:
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError(f"{shown(path)}: is not a {', '.join(formats[:-1])} or {formats[-1]} image") from None
+        raise DataError(f"{printable(path)}: is not a {', '.join(formats[:-1])} or {formats[-1]} image") from None
     except Image.DecompressionBombError:
         most = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise DataError(
-            f"{shown(path)}: declares more than {most} pixels: damaged, or made to fill the memory"
+            f"{printable(path)}: declares more than {most} pixels: damaged, or made to fill the memory"
         ) from None
     except OSError as error:
-        raise DataError(f"{shown(path)}: {_damage(error) if error.errno is None else reason(error)}") from None
+        raise DataError(f"{printable(path)}: {_damage(error) if error.errno is None else reason(error)}") from None
     # On damaged files Pillow raises nearly every kind of exception: SyntaxError, struct.error, zlib.error, KeyError ...
     except Exception as error:
-        raise DataError(f"{shown(path)}: {_damage(error)}") from None
+        raise DataError(f"{printable(path)}: {_damage(error)}") from None
 
 
 def _refuse_bomb(path: Path, file: BinaryIO, image) -> None:
@@ -65,7 +65,7 @@ def _refuse_bomb(path: Path, file: BinaryIO, image) -> None:
         scans = file.read(MOST_HEAD).count(SCAN)
         file.seek(place)
         if scans > MOST_SCANS:
-            raise DataError(f"{shown(path)}: goes over its picture {scans} times: made to keep the processor busy")
+            raise DataError(f"{printable(path)}: goes over its picture {scans} times: made to keep the processor busy")
 
 
 @contextlib.contextmanager
@@ -77,7 +77,7 @@ def quiet() -> Iterator[None]:
 
 
 def _damage(error: Exception) -> str:
-    return f"damaged image ({shown(' '.join(str(error).split())[:200]) or type(error).__name__})"
+    return f"damaged image ({told(error)})"
 
 
 def size_of(image) -> tuple[int, int]:
@@ -139,9 +139,9 @@ def read_picture(path: Path, axes: tuple[int, ...], channels: int, invert: bool 
     `invert` turns dark on light into light on dark, as MNIST's digits are. Raises DataError with one line.
     """
     if not takes_images(Input(axes, channels)):
-        raise DataError(f"{shown(path)}: the model's input is not an image of 1 or 3 channels")
+        raise DataError(f"{printable(path)}: the model's input is not an image of 1 or 3 channels")
     if not os.path.exists(path):
-        raise DataError(f"{shown(path)}: no such image file")
+        raise DataError(f"{printable(path)}: no such image file")
     with quiet(), opened(path, PICTURES) as image:
         picture = pixels(image, axes, channels).reshape(1, 1, *axes, channels)
     return 255 - picture if invert else np.ascontiguousarray(picture)

@@ -6,10 +6,9 @@ from pathlib import Path
 from cnncli.datasets import cifar, folders, idx, image_folder, npy_folder, pairs, volume_pairs, wav_folder
 from cnncli.datasets.base import Dataset, Input
 from cnncli.datasets.catalogue import Entry, entry_of, known
-from cnncli.datasets.files import shown
 from cnncli.datasets.home import data_home
 from cnncli.datasets.npz import load_npz
-from cnncli.errors import DataError
+from cnncli.errors import DataError, printable
 from cnncli.resources import bundled
 
 FOLDERS_OF = (image_folder, wav_folder, npy_folder)
@@ -39,7 +38,7 @@ def load(
     try:
         return _load(name, data_dir, network)
     except MemoryError:
-        raise DataError(f"{shown(name)}: does not fit into memory") from None
+        raise DataError(f"{printable(name)}: does not fit into memory") from None
 
 
 def _load(name: str, data_dir: Path | str | None, network: Input | None) -> Dataset:
@@ -52,7 +51,7 @@ def _load(name: str, data_dir: Path | str | None, network: Input | None) -> Data
         return _load_folder(path, network)
     if path.suffix.lower() == ".npz":
         return load_npz(path)
-    raise DataError(f"{shown(path)}: not a data set: give a .npz or a folder (`cnncli datasets` says of what)")
+    raise DataError(f"{printable(path)}: not a data set: give a .npz or a folder (`cnncli datasets` says of what)")
 
 
 def locate(name: str, data_dir: Path | str | None = None) -> Path | None:
@@ -85,7 +84,7 @@ def _load_named(name: str, data_dir: Path | str | None) -> Dataset:
     shortest = min((_missing(entry, place) for place in _places(name, entry, data_dir)), key=len)
     files = ", ".join(shortest) + ("" if entry.form else " (or .gz)")
     raise DataError(
-        f"{name}: {files} not found in {shown(home / name)} nor in {shown(home)}:"
+        f"{name}: {files} not found in {printable(home / name)} nor in {printable(home)}:"
         f" run `cnncli download {name}`, or name the folder that holds the files with --data-dir"
     )
 
@@ -94,7 +93,7 @@ def _load_folder(folder: Path, network: Input | None) -> Dataset:
     name, source, files = folder.resolve().name, str(folder), idx.find_files(folder)
     if files[0]:
         if files[1]:
-            raise DataError(f"{shown(folder)}: lacks {', '.join(files[1])} (or .gz)")
+            raise DataError(f"{printable(folder)}: lacks {', '.join(files[1])} (or .gz)")
         return idx.load_folder(files[0], name, source)
     inner = folders.enter(folder)
     form = cifar.form_of(inner)
@@ -107,10 +106,10 @@ def _load_folder(folder: Path, network: Input | None) -> Dataset:
     train, test = (part and folders.branch(part) for part in folders.splits(inner))
     found = [reader for reader in FOLDERS_OF if train.only(reader.SUFFIXES).count]
     if not found:
-        raise DataError(f"{shown(folder)}: holds no data set: expected IDX or CIFAR files, or {_expected()}")
+        raise DataError(f"{printable(folder)}: holds no data set: expected IDX or CIFAR files, or {_expected()}")
     if len(found) > 1:
         both = " and ".join(reader.SUFFIXES[-1] for reader in found)
-        raise DataError(f"{shown(folder)}: holds {both} files: a data set is of one kind")
+        raise DataError(f"{printable(folder)}: holds {both} files: a data set is of one kind")
     parts = (part and part.only(found[0].SUFFIXES) for part in (train, test))
     return found[0].load_folder(*parts, name, source, network)
 

@@ -15,8 +15,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from cnncli.datasets.base import text_of_shape
-from cnncli.datasets.files import fill, open_regular, reason, refuse_bomb, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import fill, open_regular, reason, refuse_bomb
+from cnncli.errors import DataError, printable, told
 
 PART = 2**24  # bytes that are read at a time
 SAMPLE = 64  # bytes that a sample takes at least, its digest among them
@@ -47,11 +47,13 @@ class Stored(NamedTuple):
             part = stored.view(self.dtype)
             yield part.reshape(shape[::-1]).T if self.fortran else part.reshape(shape)
         if self.stream.read(1):  # also makes gzip check its checksum
-            raise DataError(f"{shown(self.path)}: too long: more follows than an array of {text_of_shape(self.shape)}")
+            raise DataError(
+                f"{printable(self.path)}: too long: more follows than an array of {text_of_shape(self.shape)}"
+            )
 
     def truncated(self) -> DataError:
         declares = f"its header declares {text_of_shape(self.shape)} of {self.dtype}"
-        return DataError(f"{shown(self.path)}: truncated: {declares}, less follows")
+        return DataError(f"{printable(self.path)}: truncated: {declares}, less follows")
 
 
 @contextlib.contextmanager
@@ -76,13 +78,12 @@ def opened(path: Path) -> Iterator[Stored]:
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{shown(path)}: {reason(error)}") from None
+        raise DataError(f"{printable(path)}: {reason(error)}") from None
     except EOFError:
-        raise DataError(f"{shown(path)}: truncated: its gzip stream has no end") from None
+        raise DataError(f"{printable(path)}: truncated: its gzip stream has no end") from None
     # On damaged headers and streams NumPy, ast, tokenize and zlib raise many kinds of exceptions.
     except Exception as error:
-        said = shown(" ".join(str(error).split())[:200]) or type(error).__name__
-        raise DataError(f"{shown(path)}: damaged .npy file: {said}") from None
+        raise DataError(f"{printable(path)}: damaged .npy file: {told(error)}") from None
 
 
 def _header(path: Path, stream: BinaryIO) -> Stored:
@@ -90,10 +91,10 @@ def _header(path: Path, stream: BinaryIO) -> Stored:
         warnings.simplefilter("ignore")  # NumPy's remarks on odd headers are no concern of the user's
         version = np.lib.format.read_magic(stream)
         if version not in READERS:
-            raise DataError(f"{shown(path)}: is written in version {'.'.join(map(str, version))} of .npy")
+            raise DataError(f"{printable(path)}: is written in version {'.'.join(map(str, version))} of .npy")
         shape, fortran, dtype = READERS[version](stream)
     if dtype.kind not in "buif":
-        raise DataError(f"{shown(path)}: holds {dtype}, expected numbers")
+        raise DataError(f"{printable(path)}: holds {dtype}, expected numbers")
     if not shape or min(shape) < 1:
-        raise DataError(f"{shown(path)}: an array of the shape {shape} holds no sample")
+        raise DataError(f"{printable(path)}: an array of the shape {shape} holds no sample")
     return Stored(path, stream, shape, fortran, dtype)

@@ -10,8 +10,7 @@ import numpy as np
 
 from cnncli.datasets import folders, npy
 from cnncli.datasets.base import Dataset, Input, Split, allocate, check_images, text_of_shape
-from cnncli.datasets.files import shown
-from cnncli.errors import DataError
+from cnncli.errors import DataError, printable
 
 SUFFIXES = (".npy", ".npy.gz")
 VOLUME = 3  # the axes of a sample where no network says how many
@@ -38,7 +37,7 @@ def load_folder(
         for files in (listed.train, listed.test):
             images = read_files(source, [path for path, _ in files], rank, network)
             splits.append(Split(images, np.array([label for _, label in files], np.int64)))
-    check_alike(shown(source), splits[1].images, splits[0].images, "training samples")
+    check_alike(printable(source), splits[1].images, splits[0].images, "training samples")
     binary = all(split.images.dtype == bool for split in splits)
     train, test = (Split(for_network(split.images, binary), split.labels) for split in splits)
     return Dataset(name, source, rank, train, test, classes)
@@ -56,7 +55,7 @@ def _stacks(train, test, rank: int, network: Input | None) -> tuple[list[Split],
     classes = tuple(_class_of(path) for path in train.files)
     known = dict(zip(classes, range(len(classes)), strict=True))
     if len(known) < len(classes):
-        raise DataError(f"{shown(train.folder)}: holds two files of one class")
+        raise DataError(f"{printable(train.folder)}: holds two files of one class")
     parts: tuple[list, list] = [], []
     for path in train.files:
         images, label = read_array(path, rank, network, stacked=True), known[_class_of(path)]
@@ -69,17 +68,17 @@ def _stacks(train, test, rank: int, network: Input | None) -> tuple[list[Split],
         parts[0].append((path, images, label))
     for path in test.files if test else ():
         if _class_of(path) not in known:
-            raise DataError(f"{shown(path)}: is a class that {shown(train.folder)} lacks")
+            raise DataError(f"{printable(path)}: is a class that {printable(train.folder)} lacks")
         parts[1].append((path, read_array(path, rank, network, stacked=True), known[_class_of(path)]))
     if not sum(len(images) for _, images, _ in parts[1]):
-        raise DataError(f"{shown((test or train).folder)}: holds no sample to test on")
+        raise DataError(f"{printable((test or train).folder)}: holds no sample to test on")
     return [_joined(part) for part in parts], classes
 
 
 def _joined(parts: list[tuple[Path, np.ndarray, int]]) -> Split:
     first = parts[0][1]
     for path, images, _ in parts:
-        check_alike(shown(path), images, first, f"those of {shown(parts[0][0])}")
+        check_alike(printable(path), images, first, f"those of {printable(parts[0][0])}")
     images = np.concatenate([images for _, images, _ in parts])
     return Split(images, np.concatenate([np.full(len(images), label, np.int64) for _, images, label in parts]))
 
@@ -90,8 +89,8 @@ def read_files(source: str, files: list[Path], rank: int, network: Input | None)
     for i, path in enumerate(files):
         image = read_array(path, rank, network, stacked=False)
         if into is None:
-            into = allocate(shown(source), len(files), image.shape[1:], image.dtype)
-        check_alike(shown(path), image, into, f"those of {shown(files[0])}")
+            into = allocate(printable(source), len(files), image.shape[1:], image.dtype)
+        check_alike(printable(path), image, into, f"those of {printable(files[0])}")
         if into.dtype == bool and image.dtype != bool:
             into = into.astype(np.float32)
         into[i] = image[0]
@@ -110,15 +109,15 @@ def read_array(path: Path, rank: int, network: Input | None, stacked: bool) -> n
         shape = stored.shape if stacked else (1, *stored.shape)
         if len(shape) - 1 not in (rank, rank + 1):
             expected = f"samples of {rank} axes, with channels or without" + (", samples first" if stacked else "")
-            raise DataError(f"{shown(path)}: has the shape {text_of_shape(stored.shape)}, expected {expected}")
+            raise DataError(f"{printable(path)}: has the shape {text_of_shape(stored.shape)}, expected {expected}")
         dtype = np.uint8 if stored.dtype == np.uint8 else np.float32
-        numbers, start = allocate(shown(path), stored.shape[0], stored.shape[1:], dtype), 0
+        numbers, start = allocate(printable(path), stored.shape[0], stored.shape[1:], dtype), 0
         for part in stored.parts():
             with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check below refuses
                 numbers[start : start + len(part)] = part
             start += len(part)
     numbers = numbers.reshape(shape)
-    check_images(shown(path), numbers)
+    check_images(printable(path), numbers)
     if dtype == np.float32 and all(((image == 0) | (image == 1)).all() for image in numbers):
         numbers = numbers.astype(bool)
     if len(shape) - 1 == rank:

@@ -17,8 +17,8 @@ from cnncli.datasets.base import (
     numbered_classes,
     pixel_classes,
 )
-from cnncli.datasets.files import open_regular, reason, refuse_bomb, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import open_regular, reason, refuse_bomb
+from cnncli.errors import DataError, printable, told
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 RANKS = {2: 1, 3: 2, 4: 2, 5: 3}  # the spatial axes of an array of so many axes
@@ -36,16 +36,16 @@ def load_npz(path: Path) -> Dataset:
     Raises DataError, beginning with the path, for anything else. Nothing in the file is ever run or unpickled.
     """
     arrays = _read_arrays(path)
-    train, test = _split(shown(path), arrays, "train"), _split(shown(path), arrays, "test")
+    train, test = _split(printable(path), arrays, "train"), _split(printable(path), arrays, "test")
     if train.labels.ndim != test.labels.ndim:
-        raise DataError(f"{shown(path)}: of y_train and y_test, only one holds labels of pixels")
+        raise DataError(f"{printable(path)}: of y_train and y_test, only one holds labels of pixels")
     if train.labels.ndim > 1:
-        classes = pixel_classes(shown(path), train.labels, test.labels)
+        classes = pixel_classes(printable(path), train.labels, test.labels)
     else:
         classes = numbered_classes(train.labels)
-        check_labels(f"{shown(path)}: y_test", test.labels, len(test.labels), len(classes))
-    check_same_size(f"{shown(path)}: x_test", arrays["x_test"], arrays["x_train"])
-    check_same_size(f"{shown(path)}: x_test", test.images, train.images)
+        check_labels(f"{printable(path)}: y_test", test.labels, len(test.labels), len(classes))
+    check_same_size(f"{printable(path)}: x_test", arrays["x_test"], arrays["x_train"])
+    check_same_size(f"{printable(path)}: x_test", test.images, train.images)
     return Dataset(path.stem, str(path), RANKS[arrays["x_train"].ndim], train, test, classes)
 
 
@@ -54,30 +54,32 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         with open_regular(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's remarks on odd headers are no concern of the user's
             if file.read(4) != b"PK\x03\x04":
-                raise DataError(f"{shown(path)}: not a .npz archive")
+                raise DataError(f"{printable(path)}: not a .npz archive")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 _check_members(path, archive, os.fstat(file.fileno()).st_size)
                 return {key: _read_member(path, archive, key) for key in KEYS}
     except OSError as error:
-        raise DataError(f"{shown(path)}: {reason(error)}") from None
+        raise DataError(f"{printable(path)}: {reason(error)}") from None
     except DataError:
         raise
     except Exception as error:  # as below
-        raise DataError(f"{shown(path)}: damaged archive: {_one_line(error)}") from None
+        raise DataError(f"{printable(path)}: damaged archive: {told(error)}") from None
 
 
 def _check_members(path: Path, archive: np.lib.npyio.NpzFile, stored: int) -> None:
     """Refuse an archive that lacks an array, declares too many bytes, or is packed by a method without a bound."""
     missing = [key for key in KEYS if key not in archive.files]
     if missing:
-        raise DataError(f"{shown(path)}: lacks {', '.join(missing)}; it needs {', '.join(KEYS)}")
+        raise DataError(f"{printable(path)}: lacks {', '.join(missing)}; it needs {', '.join(KEYS)}")
     members = [member for member in archive.zip.infolist() if member.filename.removesuffix(".npy") in KEYS]
     refuse_bomb(path, sum(member.file_size for member in members), stored)
     for member in members:
         # zipfile unpacks a whole chunk of bzip2 or LZMA at once, whatever size it grows to; np.savez writes neither
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise DataError(f"{shown(path)}: {member.filename} is neither stored nor deflated, as np.savez writes it")
+            raise DataError(
+                f"{printable(path)}: {member.filename} is neither stored nor deflated, as np.savez writes it"
+            )
 
 
 def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
@@ -86,14 +88,10 @@ def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndar
     # On damaged members zipfile, zlib, tokenize, ast and NumPy raise some twenty kinds of exceptions, MemoryError,
     # NotImplementedError and RuntimeError among them.
     except Exception as error:
-        raise DataError(f"{shown(path)}: {key} cannot be read: {_one_line(error)}") from None
+        raise DataError(f"{printable(path)}: {key} cannot be read: {told(error)}") from None
     if not isinstance(array, np.ndarray):
-        raise DataError(f"{shown(path)}: {key} is not a NumPy array")
+        raise DataError(f"{printable(path)}: {key} is not a NumPy array")
     return array
-
-
-def _one_line(error: Exception) -> str:
-    return shown(" ".join(str(error).split())[:200]) or type(error).__name__
 
 
 def _split(where: str, arrays: dict[str, np.ndarray], part: str) -> Split:

@@ -7,9 +7,8 @@ import numpy as np
 
 from cnncli.datasets import folders, images
 from cnncli.datasets.base import IGNORED, Dataset, Input, Split, allocate, pixel_classes, text_of_shape
-from cnncli.datasets.files import shown
 from cnncli.datasets.image_folder import SUFFIXES, in_threads, wanted_of
-from cnncli.errors import DataError
+from cnncli.errors import DataError, printable
 
 IMAGES, MASKS = ("images", "image", "imgs"), ("masks", "mask", "labels", "label")
 MASK_SUFFIXES = (".png",)  # what is stored with losses has no exact classes
@@ -56,7 +55,7 @@ def parts(train: Path, test: Path | None, suffixes: tuple[tuple[str, ...], tuple
         return first, _matched(test, suffixes)
     count = len(first.images) - len(first.images) // HELD_OUT
     if count == len(first.images):
-        raise DataError(f"{shown(train)}: needs {HELD_OUT} or more images, so that a third can be held out")
+        raise DataError(f"{printable(train)}: needs {HELD_OUT} or more images, so that a third can be held out")
     return Pairs(first.images[:count], first.masks[:count]), Pairs(first.images[count:], first.masks[count:])
 
 
@@ -67,7 +66,7 @@ def named(name: str, source: str, rank: int, splits: list[Split]) -> Dataset:
             split.labels[split.labels == FOREGROUND] = 1
         classes = ("0", "1")
     else:
-        classes = pixel_classes(shown(source), *(split.labels for split in splits))
+        classes = pixel_classes(printable(source), *(split.labels for split in splits))
     return Dataset(name, source, rank, splits[0], splits[1], classes)
 
 
@@ -86,12 +85,12 @@ def _sides(folder: Path) -> tuple[Path, Path] | None:
 def _matched(folder: Path, suffixes: tuple[tuple[str, ...], tuple[str, ...]]) -> Pairs:
     sides = _sides(folder)
     if sides is None:
-        raise DataError(f"{shown(folder)}: lacks the sub-folders {IMAGES[0]} and {MASKS[0]}")
+        raise DataError(f"{printable(folder)}: lacks the sub-folders {IMAGES[0]} and {MASKS[0]}")
     stems = [_stems(side, of) for side, of in zip(sides, suffixes, strict=True)]
     for side, mine, others, what in ((0, *stems, "mask"), (1, *stems[::-1], "image")):
         alone = next((stem for stem in mine if stem not in others), None)
         if alone is not None:
-            raise DataError(f"{shown(mine[alone])}: has no {what} of its name in {shown(sides[1 - side])}")
+            raise DataError(f"{printable(mine[alone])}: has no {what} of its name in {printable(sides[1 - side])}")
     return Pairs(list(stems[0].values()), [stems[1][stem] for stem in stems[0]])
 
 
@@ -100,17 +99,17 @@ def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     for path in folders.branch(folder).only(suffixes).files:
         stem = path.name[: -max(len(suffix) for suffix in suffixes if path.name.lower().endswith(suffix))]
         if stem in found:
-            raise DataError(f"{shown(path)}: has the name of {shown(found[stem].name)}")
+            raise DataError(f"{printable(path)}: has the name of {printable(found[stem].name)}")
         found[stem] = path
     if not found:
-        raise DataError(f"{shown(folder)}: holds no {', '.join(suffixes)} file")
+        raise DataError(f"{printable(folder)}: holds no {', '.join(suffixes)} file")
     return found
 
 
 def _decode(source: str, pairs: Pairs, wanted: Input) -> Split:
     (height, width), count = wanted.axes, len(pairs.images)
-    into = allocate(shown(source), count, (1, height, width, wanted.channels), np.uint8)
-    labels = allocate(shown(source), count, (1, height, width), np.uint8)
+    into = allocate(printable(source), count, (1, height, width, wanted.channels), np.uint8)
+    labels = allocate(printable(source), count, (1, height, width), np.uint8)
 
     def fill(i: int) -> None:
         with images.opened(pairs.images[i]) as image:
@@ -119,7 +118,7 @@ def _decode(source: str, pairs: Pairs, wanted: Input) -> Split:
         with images.opened(pairs.masks[i]) as mask:
             if (mask.height, mask.width) != size:
                 sizes = text_of_shape((mask.height, mask.width)), text_of_shape(size)
-                raise DataError(f"{shown(pairs.masks[i])}: is {sizes[0]}, its image is {sizes[1]}")
+                raise DataError(f"{printable(pairs.masks[i])}: is {sizes[0]}, its image is {sizes[1]}")
             labels[i, 0] = _classes_of(pairs.masks[i], mask, wanted.axes)
 
     in_threads(fill, count)
@@ -134,11 +133,13 @@ def _classes_of(path: Path, mask, axes: tuple[int, int]) -> np.ndarray:
     if values.ndim == 3:
         colours = values[:, :, : 3 if values.shape[2] >= 3 else 1]
         if (colours != colours[:, :, :1]).any():
-            raise DataError(f"{shown(path)}: is in colour: a mask holds classes as grey values or as palette indices")
+            raise DataError(
+                f"{printable(path)}: is in colour: a mask holds classes as grey values or as palette indices"
+            )
         values = colours[:, :, 0]
     if values.dtype == bool:
         values = values * np.uint8(FOREGROUND)
     if values.min() < 0 or values.max() > IGNORED:
-        raise DataError(f"{shown(path)}: holds a class outside 0 .. {IGNORED}")
+        raise DataError(f"{printable(path)}: holds a class outside 0 .. {IGNORED}")
     plane = Image.fromarray(np.ascontiguousarray(values, np.uint8))
     return np.asarray(ImageOps.fit(plane, axes[::-1], Image.Resampling.NEAREST))

@@ -7,10 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
+from cnncli import locks
 
 NAME = ".partial"
 
@@ -23,9 +20,9 @@ def workplace(folder: Path, kept: Collection[str]) -> Iterator[Path]:
     end so is the folder, if it is empty. Where the system cannot lock it is a temporary folder instead, and nothing is
     continued. Raises OSError where `folder` cannot be written.
     """
-    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    handle = os.open(folder, os.O_RDONLY) if locks.KNOWN else None
     try:
-        if handle is None or not _lock(handle):
+        if handle is None or not locks.lock(handle, wait=True):
             with tempfile.TemporaryDirectory(dir=folder, prefix=NAME) as place:
                 yield Path(place)
             return
@@ -39,15 +36,6 @@ def workplace(folder: Path, kept: Collection[str]) -> Iterator[Path]:
     finally:
         if handle is not None:
             os.close(handle)  # which gives the lock back, as the end of the process does
-
-
-def _lock(handle: int) -> bool:
-    """Wait for the lock on a folder; False where its file system has none, as NFS."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
 
 
 def _tidy(place: Path, kept: Collection[str]) -> None:

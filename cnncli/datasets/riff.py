@@ -12,8 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from cnncli.datasets.files import fill, open_regular, reason, shown
-from cnncli.errors import DataError
+from cnncli.datasets.files import fill, open_regular, reason
+from cnncli.errors import DataError, printable
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")  # how an extensible format's identifier ends
@@ -60,7 +60,7 @@ def read_wav(path: Path, most: int) -> tuple[Format, np.ndarray]:
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite
             numbers = numbers.astype(np.float32)
         if not np.isfinite(numbers).all():
-            raise DataError(f"{shown(path)}: holds a number that is not finite as float32")
+            raise DataError(f"{printable(path)}: holds a number that is not finite as float32")
         return wave, numbers
     if wave.bits == 8:  # alone without a sign
         return wave, (numbers.astype(np.float32) - 128) / 128
@@ -75,17 +75,17 @@ def _opened(path: Path, most: int) -> tuple[Format, int, np.ndarray]:
             stored = np.empty(min(frames, most) * wave.frame, np.uint8)
             file.seek(start)
             if fill(file, stored) < len(stored):
-                raise DataError(f"{shown(path)}: truncated while it was read")
+                raise DataError(f"{printable(path)}: truncated while it was read")
             return wave, frames, stored
     except OSError as error:
-        raise DataError(f"{shown(path)}: {reason(error)}") from None
+        raise DataError(f"{printable(path)}: {reason(error)}") from None
 
 
 def _header(path: Path, file: BinaryIO, size: int) -> tuple[Format, int, int]:
     """The format, where the numbers start, and the number of frames. The file's own length counts, not RIFF's."""
     start = file.read(12)
     if len(start) < 12 or start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        raise DataError(f"{shown(path)}: not a WAV file: it starts with {start[:4].hex(' ') or 'nothing'}")
+        raise DataError(f"{printable(path)}: not a WAV file: it starts with {start[:4].hex(' ') or 'nothing'}")
     wave = None
     for _ in range(MOST_CHUNKS):
         head = file.read(8)
@@ -96,31 +96,31 @@ def _header(path: Path, file: BinaryIO, size: int) -> tuple[Format, int, int]:
         if length > size - here:
             chunk = ascii(name.decode("latin-1"))
             raise DataError(
-                f"{shown(path)}: truncated: its chunk {chunk} declares {length} bytes, {size - here} follow"
+                f"{printable(path)}: truncated: its chunk {chunk} declares {length} bytes, {size - here} follow"
             )
         if name == b"fmt " and wave is None:
             wave = _format(path, file.read(min(length, 40)))
         if name == b"data":
             if wave is None:
-                raise DataError(f"{shown(path)}: damaged: no format stands before its numbers")
+                raise DataError(f"{printable(path)}: damaged: no format stands before its numbers")
             if length == 0 or length % wave.frame:
-                raise DataError(f"{shown(path)}: {length} bytes of numbers are no frames of {wave.frame} bytes")
+                raise DataError(f"{printable(path)}: {length} bytes of numbers are no frames of {wave.frame} bytes")
             return wave, here, length // wave.frame
         file.seek(here + length + length % 2)
-    raise DataError(f"{shown(path)}: truncated or damaged: holds no chunk 'data'")
+    raise DataError(f"{printable(path)}: truncated or damaged: holds no chunk 'data'")
 
 
 def _format(path: Path, chunk: bytes) -> Format:
     if len(chunk) < 16:
-        raise DataError(f"{shown(path)}: damaged: its format has {len(chunk)} bytes of at least 16")
+        raise DataError(f"{printable(path)}: damaged: its format has {len(chunk)} bytes of at least 16")
     kind, channels, rate, _, frame, bits = struct.unpack_from("<HHIIHH", chunk)
     if kind == EXTENSIBLE and len(chunk) == 40 and chunk[26:] == SUBFORMAT:
         kind = struct.unpack_from("<H", chunk, 24)[0]
     wave = Format(kind, channels, rate, bits)
     if (kind, bits) not in READ:
         read = "PCM of 8, 16, 24, 32 bits and floats of 32, 64"
-        raise DataError(f"{shown(path)}: is written in format {kind} with {bits} bits, only {read} are read")
+        raise DataError(f"{printable(path)}: is written in format {kind} with {bits} bits, only {read} are read")
     if not channels or not rate or frame != wave.frame:
         declares = f"{channels} channels, {rate} frames a second, {frame} bytes a frame"
-        raise DataError(f"{shown(path)}: damaged: declares {declares}")
+        raise DataError(f"{printable(path)}: damaged: declares {declares}")
     return wave

@@ -6,8 +6,7 @@ import numpy as np
 
 from cnncli.datasets import npy_folder, pairs
 from cnncli.datasets.base import IGNORED, Dataset, Input, Split, allocate, text_of_shape
-from cnncli.datasets.files import shown
-from cnncli.errors import DataError
+from cnncli.errors import DataError, printable
 
 SUFFIXES = (npy_folder.SUFFIXES, npy_folder.SUFFIXES)
 
@@ -20,7 +19,7 @@ def load_folder(train: Path, test: Path | None, name: str, source: str, network:
     """
     rank = len(network.axes) if network else npy_folder.VOLUME
     splits = [_read(source, part, rank, network) for part in pairs.parts(train, test, SUFFIXES)]
-    npy_folder.check_alike(shown(source), splits[1].images, splits[0].images, "training samples")
+    npy_folder.check_alike(printable(source), splits[1].images, splits[0].images, "training samples")
     binary = all(split.images.dtype == bool for split in splits)
     splits = [Split(npy_folder.for_network(split.images, binary), split.labels) for split in splits]
     return pairs.named(name, source, rank, splits)
@@ -29,13 +28,13 @@ def load_folder(train: Path, test: Path | None, name: str, source: str, network:
 def _read(source: str, part: pairs.Pairs, rank: int, network: Input | None) -> Split:
     images = npy_folder.read_files(source, part.images, rank, network)
     size = images.shape[1:4]
-    labels = allocate(shown(source), len(images), size, np.uint8)
+    labels = allocate(printable(source), len(images), size, np.uint8)
     for into, path in zip(labels, part.masks, strict=True):
         mask = npy_folder.read_array(path, rank, Input(size[3 - rank :], 1), stacked=False)[0]
         if mask.shape != (*size, 1):
             sizes = text_of_shape(mask.shape), text_of_shape((*size, 1))
-            raise DataError(f"{shown(path)}: is {sizes[0]}, its image is {sizes[1]}")
+            raise DataError(f"{printable(path)}: is {sizes[0]}, its image is {sizes[1]}")
         if mask.min() < 0 or mask.max() > IGNORED or (mask != np.floor(mask)).any():
-            raise DataError(f"{shown(path)}: holds a number that is no class in 0 .. {IGNORED}")
+            raise DataError(f"{printable(path)}: holds a number that is no class in 0 .. {IGNORED}")
         into[:] = mask[..., 0]
     return Split(images, labels)

@@ -7,9 +7,9 @@ import numpy as np
 
 from cnncli.datasets import folders
 from cnncli.datasets.base import Dataset, Input, Split, allocate, text_of_shape
-from cnncli.datasets.files import refuse_growth, shown
+from cnncli.datasets.files import refuse_growth
 from cnncli.datasets.riff import read_format, read_wav
-from cnncli.errors import DataError
+from cnncli.errors import DataError, printable
 
 SUFFIXES = (".wav",)
 # The Free Spoken Digit Dataset, https://github.com/Jakobovski/free-spoken-digit-dataset: the recordings 0 to 4 of each
@@ -33,7 +33,7 @@ def load_folder(
     rate, wanted = _wanted(source, listed, network)
     splits = []
     for files in (listed.train, listed.test):
-        signals = allocate(shown(source), len(files), (1, 1, *wanted.axes, wanted.channels), np.float32)
+        signals = allocate(printable(source), len(files), (1, 1, *wanted.axes, wanted.channels), np.float32)
         for signal, (path, _) in zip(signals[:, 0, 0], files, strict=True):
             _read(path, signal, rate)
         splits.append(Split(signals, np.array([label for _, label in files], np.int64)))
@@ -50,7 +50,7 @@ def _by_name(branch: folders.Branch) -> folders.Samples:
         (found.test if int(index) < TEST_INDICES else found.train).append((path, classes.index(label)))
     if not found.train or not found.test:
         needs = f"needs recordings of indices below {TEST_INDICES}, to test on, and others"
-        raise DataError(f"{shown(branch.folder)}: {needs}")
+        raise DataError(f"{printable(branch.folder)}: {needs}")
     return found
 
 
@@ -66,7 +66,7 @@ def _wanted(source: str, listed: folders.Samples, network: Input | None) -> tupl
     if len(network.axes) != 1:
         size = text_of_shape((network.channels, *network.axes))
         hint = f"set input.size to [length], such as [{frames}]"
-        raise DataError(f"{shown(source)}: holds signals of one axis, the model's input is {size}: {hint}")
+        raise DataError(f"{printable(source)}: holds signals of one axis, the model's input is {size}: {hint}")
     return wave.rate, network
 
 
@@ -75,8 +75,8 @@ def _read(path: Path, into: np.ndarray, rate: int) -> None:
     length, channels = into.shape
     wave, frames = read_wav(path, length)
     if wave.rate != rate:
-        raise DataError(f"{shown(path)}: has {wave.rate} samples a second, the first file has {rate}")
+        raise DataError(f"{printable(path)}: has {wave.rate} samples a second, the first file has {rate}")
     if channels not in (1, wave.channels) and wave.channels != 1:
         differ = f"has {wave.channels} channels, the model's input {channels}"
-        raise DataError(f"{shown(path)}: {differ}: set input.channels to 1 or {wave.channels}")
+        raise DataError(f"{printable(path)}: {differ}: set input.channels to 1 or {wave.channels}")
     into[: len(frames)] = frames.mean(1, keepdims=True) if channels == 1 else frames

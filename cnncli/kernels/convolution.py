@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from cnncli.kernels import conv, geometry, most_threads, panels, strips, turn, winograd, winograd_gradient
+from cnncli.kernels import conv, direct_gradient, geometry, most_threads, strips, turn, winograd, winograd_gradient
 from cnncli.kernels.buffer import Arena, Buffer
-from cnncli.kernels.geometry import Axis, Group, Layout, check_bounds
+from cnncli.kernels.geometry import Axis, Group, check_bounds
 from cnncli.kernels.tile import (
     ACCUMULATE,
     ACCUMULATE_GATE,
@@ -87,7 +87,7 @@ class Convolution:
         return math.prod(self.weight_shape) * math.prod(axis.out for axis in self.axes)
 
     @property
-    def _window(self):
+    def window(self):
         """Elements of an output's window in its group: the rows of the weights."""
         return math.prod(self.weight_shape[1:5])
 
@@ -99,7 +99,7 @@ class Convolution:
         """What `pack` was given: a copy."""
         return strips.unpack(flat, self.groups, self.weight_shape[5])
 
-    def _weight_strides(self, c_rows):
+    def weight_strides(self, c_rows):
         """Between the taps of weights, in their rows."""
         _, height, width = self.kernel
         return (height * width * c_rows, width * c_rows, c_rows)
@@ -130,9 +130,9 @@ class Convolution:
         other = other or y
         join = geometry.joined(len(y.array), math.prod(y.size))
         layouts = [y.layout, other.layout]
-        tables = geometry.tables(groups, x.layout, layouts, self._weight_strides(c_in), join)
+        tables = geometry.tables(groups, x.layout, layouts, self.weight_strides(c_in), join)
         inner = c_in * (self.kernel[2] if self.merged else 1)
-        columns = strips.columns(c_out, self.groups, c_in, self._window, w.itemsize)
+        columns = strips.columns(c_out, self.groups, c_in, self.window, w.itemsize)
         arrays = y.array, x.array, w, bias, other.array
         return _bind(arrays, tables, columns, c_out, inner, op, join)
 
@@ -152,7 +152,7 @@ class Convolution:
         c_in, c_out = self.weight_shape[4:]
         groups = [geometry.backward_groups(axis) for axis in self.axes[:2]]
         size, _, kernel, _, _, before = self.axes[2]
-        strides, last_tap = self._weight_strides(c_out), 0
+        strides, last_tap = self.weight_strides(c_out), 0
         if self.merged_back:
             every = np.arange(size)
             groups.append([Group(every, every + before - (kernel - 1), np.zeros(1, np.int64), np.zeros(1, np.int64))])
@@ -209,36 +209,8 @@ class Convolution:
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
         """dw = sum over images and pixels of x by dy: the steps."""
-        if self._by_winograd(winograd_gradient.wins, len(x.array)):
-            return winograd_gradient.plan(self, dw, x, dy, arena)
-        load(dw.itemsize)
-        c_in, c_out = self.weight_shape[4:]
-        images, strides = x.array.shape[0], self._weight_strides(c_in)
-        window = _window_groups(self.axes, self.border)
-        rows, taps, phases, first_row, first_tap = [], [], [], 0, 0
-        for depths, out_d in window[0]:
-            for heights, out_h in window[1]:
-                d, h, k, c = np.meshgrid(depths, heights, np.arange(self.kernel[2]), np.arange(c_in), indexing="ij")
-                dilated = [n * axis.dilation for n, axis in zip((d, h, k), self.axes, strict=True)]
-                at_x = sum(n * stride for n, stride in zip(dilated, x.layout.strides, strict=True)) + c
-                at_w = d * strides[0] + h * strides[1] + k * strides[2] + c
-                rows.append(np.concatenate([at_x.reshape(1, -1), strips.by_width(at_w.ravel(), c_out)]))
-                taps.append(_pixel_rows(self.axes, images, out_d, out_h, x.layout, dy.layout))
-                phases.append((first_row, rows[-1].shape[1], first_tap, taps[-1].shape[1]))
-                first_row, first_tap = first_row + phases[-1][1], first_tap + phases[-1][3]
-        rows, taps = np.ascontiguousarray(np.concatenate(rows, 1)), np.ascontiguousarray(np.concatenate(taps, 1))
-        columns = strips.columns(c_out, self.groups, c_in, self._window, dw.itemsize)
-        x_step, y_step, width = self.axes[2].stride * x.channels, dy.channels, self.axes[2].out
-        for row, count, tap, n_taps in phases:
-            read = rows[0, row : row + count], taps[0, tap : tap + n_taps], (width - 1) * x_step, columns[:, 3]
-            if n_taps:  # a row of the kernel may lie in the padding wherever it is
-                check_bounds("x", x.array.size, *read)
-        check_bounds("dy", dy.array.size, taps[1], (width - 1) * y_step, self.c_out - 1)
-        last = columns[:, 4] + geometry.reach(columns, dw.itemsize)
-        for i, of_width in enumerate(rows[1:]):
-            check_bounds("dw", dw.size, of_width, last[columns[:, 6] == i])
-        tables, steps = (rows, taps, phases, columns), (x_step, y_step, width)
-        return _plan_sums(dw.reshape(-1), x.array, dy.array, tables, steps, c_out, arena)
+        by_winograd = self._by_winograd(winograd_gradient.wins, len(x.array))
+        return (winograd_gradient if by_winograd else direct_gradient).plan(self, dw, x, dy, arena)
 
 
 def plan_bias_gradient(db, dy: Buffer, arena: Arena):
@@ -322,50 +294,3 @@ def _check(y, x, w, bias, gate, rows, taps, phases, columns, inner, op):
             for i, of_width in enumerate(by[1:]):
                 of = columns[:, 6] == i
                 check_bounds("w", w.size, of_width, ((inner - 1) * columns[:, 5] + columns[:, 4] + last)[of])
-
-
-def _plan_sums(dw, x, dy, tables, steps, outputs, arena):
-    """The steps of the weight gradient; steps: between pixels in x and in dy, pixels of a row. `outputs` of a group."""
-    rows, taps, phases, columns = tables
-    _, y_step, width = steps
-    most_taps = max(n_taps for _, _, _, n_taps in phases)
-    blocks = panels.blocks(phases, rows, taps, width * y_step) if panels.worth(outputs, most_taps * width) else None
-    packed = blocks is not None
-    if not packed:
-        blocks = geometry.blocks(phases, rows, columns, of_window=True)
-    work = len(blocks) * len(columns)
-    weights = dw.nbytes * (panels.DEARER if packed else 1)
-    cuts = chunks, groups, spans = geometry.gradient_cuts(x.nbytes + dy.nbytes, weights, most_taps, width, work)
-    multiply_adds = sum(count * n_taps for _, count, _, n_taps in phases) * width * y_step
-    if packed:
-        partial, gradient = panels.plan(dw, x, dy, (rows, taps, blocks, columns), steps, cuts, multiply_adds, arena)
-    else:
-        partial = dw.reshape(1, -1) if chunks == 1 else arena.scratch((chunks, dw.size))
-        given = partial, x, dy, rows, taps, blocks, columns, *steps, groups, spans
-        gradient = conv.weight_gradient.step(chunks * groups, *given, multiply_adds=multiply_adds)
-    return [gradient] if chunks == 1 else [gradient, conv.plan_add_chunks(dw, partial)]
-
-
-def _window_groups(axes, border):
-    """For depth and height: pairs of (kernel coordinates, the outputs for which all of them read the input)."""
-    found = []
-    for i, axis in enumerate(axes[:2]):
-        if any(border[i]):
-            found.append([(np.arange(axis.kernel), np.arange(axis.out))])
-            continue
-        by_outputs: dict[tuple[int, ...], list[int]] = {}
-        for k in range(axis.kernel):
-            start = k * axis.dilation - axis.before
-            inside = tuple(o for o in range(axis.out) if 0 <= o * axis.stride + start < axis.size)
-            by_outputs.setdefault(inside, []).append(k)
-        found.append([(np.array(k), np.array(outputs, np.int64)) for outputs, k in by_outputs.items()])
-    return found
-
-
-def _pixel_rows(axes, images, out_d, out_h, x: Layout, dy: Layout):
-    """(2, images * rows): where the first window of each row of output pixels begins in x, and the row in dy."""
-    n, d, h = np.meshgrid(np.arange(images), out_d, out_h, indexing="ij")
-    corner = [o * axis.stride - axis.before for o, axis in zip((d, h, 0), axes, strict=True)]
-    at_x = n * x.elements + x.place(*corner)
-    at_y = n * dy.elements + dy.place(d, h, 0)
-    return np.stack([at_x.ravel(), at_y.ravel()])

@@ -103,7 +103,7 @@ class DepthwiseConvolution:
         return [depthwise.depthwise.step(tasks, *arrays, runs, taps, columns, op, parts, *of_group)]
 
     def plan_weight_gradient(self, dw, db, x: Buffer, dy: Buffer, arena: Arena):
-        """dw, db = sums over images and pixels of x * dy, of dy: the steps."""
+        """dw, db = sums over images and pixels of x * dy, of dy: the steps. `db` may be None."""
         columns, last = self._columns(dw.itemsize), self.out - 1
         x_steps = tuple(axis.stride * step for axis, step in zip(self.axes[1:], x.layout.strides[1:], strict=True))
         dy_steps = dy.layout.strides[1:]
@@ -122,7 +122,9 @@ class DepthwiseConvolution:
         of_group = depthwise_tile.load_taps(dw.itemsize, self.group), self.group
         return [
             depthwise.depthwise_gradient.step(chunks * len(columns), *arrays, *tables, x_steps, dy_steps, *of_group),
-            depthwise.add_taps.step(partial.shape[1], of_taps, db, partial),
+            depthwise.add_taps.step(
+                len(of_taps) + (db is not None), of_taps, of_taps[0] if db is None else db, partial
+            ),
         ]
 
     def _blocks(self, x: Buffer, dy: Buffer, pixel_bytes: int):

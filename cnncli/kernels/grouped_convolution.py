@@ -54,4 +54,4 @@ class GroupedConvolution(Convolution):
         return self._channels.plan_data_gradient(dx, dy, w, arena, op, gate, bias, prepared)
 
     def plan_weight_gradient(self, dw, x: Buffer, dy: Buffer, arena: Arena):
-        return self._channels.plan_weight_gradient(dw, arena.take((self.c_out,)), x, dy, arena)
+        return self._channels.plan_weight_gradient(dw, None, x, dy, arena)

@@ -76,7 +76,7 @@ class DepthwiseConv(Learner):
         forward = repeat + convolution.plan_forward(b.y, x, weight, bias, b.store_op())
         if b.dy is None:
             return forward, []
-        dbias = b.gradients["bias"] if self.bias else b.arena.take((convolution.out,))
+        dbias = b.gradients.get("bias")
         calls = [(WEIGHT, convolution.plan_weight_gradient(b.gradients["weight"], dbias, x, b.dy, b.arena))]
         if b.dx is not None:
             into = b.gradient_op(), b.x if b.gated else None

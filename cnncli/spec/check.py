@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from cnncli.errors import SpecificationError
+from cnncli.errors import SpecificationError, printable
 from cnncli.layers import LAYERS, Layer
 from cnncli.layers.base import OneOf
 from cnncli.spec.blocks import MOST_LAYERS, MOST_NESTED, Arguments, Use, naming_problem, used
 from cnncli.spec.expected import explain, keys, relevant
 from cnncli.spec.options import Blocks, Definition
-from cnncli.spec.words import dotted, printable, quote, shorten, suggest
+from cnncli.spec.words import dotted, quote, shorten, suggest
 from cnncli.spec.yaml import Mark, Path
 
 

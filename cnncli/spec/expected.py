@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 
+from cnncli.errors import one_line
 from cnncli.layers.base import Layer
 from cnncli.spec.options import INTERVAL_PATTERN, NAME_PATTERN
-from cnncli.spec.words import dotted, one_line, quote, suggest
+from cnncli.spec.words import dotted, quote, suggest
 from cnncli.spec.yaml import Path
 
 LAYER_NAME_PATTERN = next(

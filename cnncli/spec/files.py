@@ -5,10 +5,10 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnncli.errors import SpecificationError
+from cnncli.errors import SpecificationError, printable
 from cnncli.resources import bundled
 from cnncli.spec.specification import Specification, parse
-from cnncli.spec.words import nearest, printable, quote
+from cnncli.spec.words import nearest, quote
 from cnncli.spec.yaml import MAX_CHARACTERS
 
 SUFFIX = ".yaml"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cnncli.errors import SpecificationError
+from cnncli.errors import SpecificationError, one_line
 from cnncli.layers import Layer, Shape
 from cnncli.layers.base import Parameter
 from cnncli.layers.pool import MaxPool
@@ -11,7 +11,7 @@ from cnncli.layers.repeat import Feedback, Recurrent
 from cnncli.layers.unpool import Unpool, Unpooling
 from cnncli.spec.entries import INPUT, Entry
 from cnncli.spec.specification import Specification
-from cnncli.spec.words import one_line, quote
+from cnncli.spec.words import quote
 
 SHAPES_SHOWN = 6
 GUESSES = range(1, 9)  # of the number of channels that a `recurrent` makes

@@ -5,16 +5,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from cnncli.errors import printable
+
 LONGEST = 60
-
-
-def printable(text: str) -> str:
-    """Line ends, control characters and undecodable bytes as escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
 
 
 def shorten(text: str, longest: int = LONGEST) -> str:

@@ -26,8 +26,8 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.representer import SafeRepresenter
 
-from cnncli.errors import SpecificationError
-from cnncli.spec.words import one_line, quote
+from cnncli.errors import SpecificationError, one_line
+from cnncli.spec.words import quote
 
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 32

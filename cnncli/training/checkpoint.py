@@ -15,12 +15,11 @@ from safetensors.numpy import save as pack
 
 from cnncli import __version__, kernels, memory, spec
 from cnncli.datasets.batches import Normalization
-from cnncli.datasets.files import open_regular, reason, shown
-from cnncli.errors import CheckpointError, SpecificationError
+from cnncli.datasets.files import open_regular, reason
+from cnncli.errors import CheckpointError, SpecificationError, printable, told
 from cnncli.kernels.optimizers import SLOTS
 from cnncli.layers.base import Parameter
 from cnncli.network import Network, nodes
-from cnncli.spec.words import one_line
 from cnncli.training.files import write_atomically
 from cnncli.training.metrics import Tally
 from cnncli.training.tensors import Declared, read_header
@@ -112,14 +111,13 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "progress": asdict(checkpoint.progress),
     }
     # one entry: safetensors writes several in an order that changes from one write to the next
-    write_atomically(path, sign(pack(checkpoint.tensors, {"cnncli": json.dumps(about)})))
+    write_atomically(path, *sign(pack(checkpoint.tensors, {"cnncli": json.dumps(about)})))
 
 
-def sign(data: bytes) -> bytearray:
-    """A file's bytes with their digest in its place, where UNSIGNED was."""
-    at, signed = data.index(UNSIGNED.encode()), bytearray(data)
-    signed[at : at + len(UNSIGNED)] = hashlib.sha256(data).hexdigest().encode()
-    return signed
+def sign(data: bytes) -> tuple[bytes, bytes, memoryview]:
+    """A file's bytes in pieces, with their digest in the place of UNSIGNED. What is behind it is not copied."""
+    at = data.index(UNSIGNED.encode())
+    return data[:at], hashlib.sha256(data).hexdigest().encode(), memoryview(data)[at + len(UNSIGNED) :]
 
 
 def _intact(data: bytes, digest: str) -> bool:
@@ -140,13 +138,13 @@ def read(path: Path) -> Checkpoint:
         with open_regular(path) as file:
             return _read(path, file)
     except OSError as error:
-        raise CheckpointError(f"{shown(path)}: {reason(error)}") from None
+        raise CheckpointError(f"{printable(path)}: {reason(error)}") from None
     except MemoryError:
-        raise CheckpointError(f"{shown(path)}: does not fit into memory") from None
+        raise CheckpointError(f"{printable(path)}: does not fit into memory") from None
 
 
 def _read(path: Path, file: BinaryIO) -> Checkpoint:
-    name = shown(path)
+    name = printable(path)
     try:
         about, declared = read_header(file)
         if about.get("format") != FORMAT:
@@ -156,7 +154,7 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
         made = {str(part): str(version) for part, version in about["made_with"].items()}
         digest = str(about["sha256"])
     except DAMAGE as error:
-        raise CheckpointError(f"{name}: damaged, or not a checkpoint ({one_line(str(error))})") from None
+        raise CheckpointError(f"{name}: damaged, or not a checkpoint ({told(error)})") from None
     try:
         specification = spec.parse(source, f"{name} (model)")
         parameters = {name: of for node in nodes(specification) for name, of in node.parameters.items()}
@@ -174,7 +172,7 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
     try:
         tensors = unpack(data)
     except DAMAGE as error:
-        raise CheckpointError(f"{name}: damaged ({one_line(str(error))})") from None
+        raise CheckpointError(f"{name}: damaged ({told(error)})") from None
     network = Network(specification)
     load_parameters(path, network, tensors)
     return Checkpoint(network, classes, normalization, progress, tensors, made)
@@ -208,7 +206,7 @@ def _check_names(
     known = parameters.keys() | {f"{slot}/{name}" for slot in slots for name in learned}
     extra = next((name for name in sorted(declared) if name not in known), None)
     if extra is not None:
-        raise CheckpointError(f"{shown(path)}: is of another network: this one has no {extra}")
+        raise CheckpointError(f"{printable(path)}: is of another network: this one has no {extra}")
 
 
 def _check_memory(path: Path, file: BinaryIO) -> None:
@@ -216,7 +214,7 @@ def _check_memory(path: Path, file: BinaryIO) -> None:
     needed, there = 3 * os.fstat(file.fileno()).st_size, memory.available()
     if needed > there:
         sizes = f"needs {memory.text(needed)}, {memory.text(there)} are available"
-        raise CheckpointError(f"{shown(path)}: does not fit into memory: {sizes}")
+        raise CheckpointError(f"{printable(path)}: does not fit into memory: {sizes}")
 
 
 def load_parameters(path: Path, network: Network, tensors: dict[str, np.ndarray]) -> None:
@@ -243,8 +241,8 @@ def _check(path: Path, parameters: dict[str, Parameter], tensors: dict, prefix: 
     for name, parameter in parameters.items():
         found = tensors.get(prefix + name)
         if found is None:
-            raise CheckpointError(f"{shown(path)}: is of another network: it has no {prefix}{name}")
+            raise CheckpointError(f"{printable(path)}: is of another network: it has no {prefix}{name}")
         if found.shape != parameter.file_shape or found.dtype != np.float32:
             wanted, got = "x".join(map(str, parameter.file_shape)), "x".join(map(str, found.shape))
             text = f"{prefix}{name} is {found.dtype} {got}, not float32 {wanted}"
-            raise CheckpointError(f"{shown(path)}: is of another network: {text}")
+            raise CheckpointError(f"{printable(path)}: is of another network: {text}")

@@ -9,17 +9,19 @@ from pathlib import Path
 UNSUPPORTED = errno.EINVAL, errno.ENOTSUP  # not every file system flushes folders
 
 
-def write_atomically(path: Path, data: bytes | bytearray) -> None:
-    """Put `data` at `path`. A reader sees the old file or the new one; a crash leaves at most a .tmp beside it.
+def write_atomically(path: Path, *pieces: bytes | memoryview) -> None:
+    """Put the `pieces`, one after another, at `path`.
 
-    Raises OSError, whose file name is `path`, where the disk does not take it: then the old file stays.
+    A reader sees the old file or the new one; a crash leaves at most a .tmp beside it. Raises OSError, whose file name
+    is `path`, where the disk does not take it: then the old file stays.
     """
     with naming(path):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
             try:
                 os.chmod(temporary, 0o644)
-                _write(handle, data)
+                for piece in pieces:
+                    _write(handle, piece)
                 os.fsync(handle)
             finally:
                 os.close(handle)
@@ -93,7 +95,7 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _write(handle: int, data: bytes | bytearray) -> None:
+def _write(handle: int, data: bytes | memoryview) -> None:
     """All of it: a system call may write less, as where the disk is nearly full."""
     left = memoryview(data)
     while left:

@@ -8,13 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnncli.errors import CheckpointError, CnncliError
+from cnncli.locks import lock
 from cnncli.spec.yaml import dump
 from cnncli.training.files import clear_leftovers, leftovers, make_folder, naming, put, write_atomically
-
-try:
-    import fcntl
-except ImportError:  # not on every system
-    fcntl = None
 
 HOME = Path("runs")
 BEST, LAST, MODEL, RUN, METRICS = "best.safetensors", "last.safetensors", "model.yaml", "run.yaml", "metrics.jsonl"
@@ -107,16 +103,14 @@ def hold(folder: Path) -> Iterator[None]:
 
 def _lock(folder: Path, handle: int) -> None:
     try:
-        if fcntl:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = lock(handle, wait=False)
     except BlockingIOError:
         holder = os.read(handle, 20).decode(errors="replace")
         raise CnncliError(f"{folder}: process {holder} is training in it: wait for it, or stop it first") from None
-    except OSError:
-        return  # a file system without locks
-    with naming(folder / LOCK):
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
+    if locked:
+        with naming(folder / LOCK):
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
 
 
 def describe(folder: Path, source: str, resolved: dict) -> None:

@@ -6,21 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from small import SMALL
 
 from cnncli.benchmark import machine, peers, suites, workers
 from cnncli.cli import benchmark
 
-SMALL = """\
-name: small
-input: {channels: 1, size: [8, 8]}
-layers:
-  - conv: {filters: 4, kernel: 3, padding: same}
-  - relu
-  - max_pool: 2
-  - flatten
-  - dense: 10
-train: {batch_size: 50, optimizer: {adam: 0.01}}
-"""
 FAKE = Path(__file__).parents[1] / "peers" / "fake_peer.py"
 QUICK = ("--rounds", 2, "--seconds", 0.02, "--threads")
 PARTS = ("forward", "data_gradient", "weight_gradient")

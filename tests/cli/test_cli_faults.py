@@ -10,19 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import SMALL
 
 from cnncli.training import checkpoint, runs
 
-SMALL = """\
-name: small
-input: {channels: 1, size: [8, 8]}
-layers:
-  - conv: {filters: 4, kernel: 3, padding: same}
-  - relu
-  - flatten
-  - dense: 10
-train: {epochs: 2, batch_size: 20, optimizer: {adam: 0.01}}
-"""
+MODEL = SMALL.replace("  - max_pool: 2\n", "").replace("batch_size: 50", "batch_size: 20")
 LONG = ["train", "--model", "small.yaml", "--epochs", "100000", "--out", "run", "-t", "1"]
 
 
@@ -30,7 +22,7 @@ LONG = ["train", "--model", "small.yaml", "--epochs", "100000", "--out", "run", 
 def files(tmp_path, monkeypatch):
     """A folder to work in, with a small model and a data set."""
     monkeypatch.chdir(tmp_path)
-    Path("small.yaml").write_text(SMALL)
+    Path("small.yaml").write_text(MODEL)
     write_data()
     return tmp_path
 
@@ -134,7 +126,7 @@ def test_two_runs_in_one_folder(mistake):
     assert mistake(*LONG)[1].startswith("error: run: is not empty")
     process.kill()
     process.communicate()
-    Path("run/model.yaml").write_text(SMALL)  # gone on with, it would run for a while
+    Path("run/model.yaml").write_text(MODEL)  # gone on with, it would run for a while
     assert "model.yaml" in mistake("train", "--resume", "run")[1]
 
 
@@ -210,8 +202,8 @@ def test_a_damaged_checkpoint_is_one_line_or_the_one_before(run, mistake):
     }
 
 
-HUGE = SMALL.replace("dense: 10", "dense: 65536").replace("size: [8, 8]", "size: [65536, 65536]")
-WIDE = SMALL.replace("dense: 10", "dense: 60000\n  - relu\n  - dense: 10")  # 250 MB, four times its weights
+HUGE = MODEL.replace("dense: 10", "dense: 65536").replace("size: [8, 8]", "size: [65536, 65536]")
+WIDE = MODEL.replace("dense: 10", "dense: 60000\n  - relu\n  - dense: 10")  # 250 MB, four times its weights
 
 
 @pytest.mark.parametrize(
@@ -219,10 +211,10 @@ WIDE = SMALL.replace("dense: 10", "dense: 60000\n  - relu\n  - dense: 10")  # 25
     [
         # 4 x 65536^3 weights, their gradients and two slots of 4 bytes: 2^54
         (HUGE, [], r"training in batches of 1 needs 16.* PiB of memory, .* are available: layer 3_dense takes most"),
-        (SMALL, ["--max-memory", "1MB"], r"training in batches of 1 needs .* KiB of memory, 0 B are left of --max-mem"),
+        (MODEL, ["--max-memory", "1MB"], r"training in batches of 1 needs .* KiB of memory, 0 B are left of --max-mem"),
         (WIDE, ["--max-memory", "300MB"],
          r"training in batches of (1|20) needs .* MiB of memory, .* are left of --max-memory: layer 3_dense takes"),
-        (SMALL, ["--max-memory", "much"], "Invalid value for '--max-memory': 'much' is no size: write 512MB, 2GB"),
+        (MODEL, ["--max-memory", "much"], "Invalid value for '--max-memory': 'much' is no size: write 512MB, 2GB"),
     ],
 )  # fmt: skip
 def test_what_cannot_fit_into_memory(mistake, files, text, options, expected):

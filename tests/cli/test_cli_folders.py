@@ -7,20 +7,10 @@ import wave
 import numpy as np
 import pytest
 from PIL import Image
+from small import SMALL
 
 from cnncli.datasets import load
 
-SMALL = """\
-name: small
-input: {channels: 1, size: [8, 8]}
-layers:
-  - conv: {filters: 4, kernel: 3, padding: same}
-  - relu
-  - max_pool: 2
-  - flatten
-  - dense: 10
-train: {epochs: 2, batch_size: 50, optimizer: {adam: 0.01}}
-"""
 SIGNALS = SMALL.replace("[8, 8]", "[64]")
 VOLUMES = SMALL.replace("[8, 8]", "[8, 8, 8]")
 

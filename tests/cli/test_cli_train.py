@@ -12,21 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from small import SMALL
 
 from cnncli.resources import bundled
 from cnncli.training.checkpoint import UNSIGNED, sign
-
-SMALL = """\
-name: small
-input: {channels: 1, size: [8, 8]}
-layers:
-  - conv: {filters: 4, kernel: 3, padding: same}
-  - relu
-  - max_pool: 2
-  - flatten
-  - dense: 10
-train: {epochs: 2, batch_size: 50, optimizer: {adam: 0.01}}
-"""
 
 
 @pytest.fixture
@@ -248,7 +237,7 @@ def test_a_checkpoint_of_another_network_is_refused(run, mistake, files):
     data = (files / "two" / "last.safetensors").read_bytes()
     # the tensors of one network under the model of another, with the header's length kept
     mixed = re.sub(rb"[0-9a-f]{64}", UNSIGNED.encode(), data.replace(b"filters: 5", b"filters: 4"), count=1)
-    (files / "mixed.safetensors").write_bytes(sign(mixed))
+    (files / "mixed.safetensors").write_bytes(b"".join(sign(mixed)))
     code, line = mistake("eval", "mixed.safetensors")
     assert code == 4
     assert "is of another network: 0_conv.weight is float32 5x1x3x3, not float32 4x1x3x3" in line

@@ -107,7 +107,7 @@ def test_folders_in_a_class_are_searched_but_not_without_end(tmp_path, write_all
         (["cat/1.x", "dog/1.x"], "{}: holds no .x files to test on: a class needs two"),
         (["train/cat/1.x", "test/cow/1.x"], "{}/test/cow: is a class that {}/train lacks"),
         (["train/cat/1.x", "test/1.x"], "{}/test: holds no .x files in class sub-folders as {}/train has them"),
-        (["cat/1.x", "a\nb/1.x"], "'{}/a\\nb': is no name for a class: it holds characters that cannot be shown"),
+        (["cat/1.x", "a\nb/1.x"], "{}/a\\nb: is no name for a class: it holds characters that cannot be shown"),
     ],
 )
 def test_what_cannot_be_used_is_refused(tmp_path, write_all, message_of, names, message):

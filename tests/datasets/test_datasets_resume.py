@@ -9,6 +9,7 @@ import pytest
 from downloading import ended, start
 from serving import ranged
 
+from cnncli import locks
 from cnncli.datasets import download, partial
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -135,7 +136,7 @@ def test_without_locks_nothing_is_continued(tmp_path, server, only, waits, monke
     def refuse(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(partial, "fcntl", None) if lacks == "fcntl" else monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr(locks, "KNOWN", False) if lacks == "fcntl" else monkeypatch.setattr("fcntl.flock", refuse)
     name, content = only
     message_of(download, "mnist", tmp_path, [serve(server, {name: content}, most=5)])
     assert list((tmp_path / "mnist").iterdir()) == []

@@ -233,7 +233,7 @@ def length_and_digest(content: bytes) -> bytes:
     content = struct.pack("<Q", max(0, end - 8)) + content[8:]
     unsigned = checkpoint.UNSIGNED.encode()
     content = re.sub(rb'(?<=sha256\\": \\")[0-9a-f]{64}', unsigned, content)
-    return bytes(checkpoint.sign(content)) if unsigned in content else content
+    return b"".join(checkpoint.sign(content)) if unsigned in content else content
 
 
 PARSERS = {

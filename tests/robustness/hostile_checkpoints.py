@@ -39,7 +39,7 @@ def good() -> tuple[str, bytes]:
 def packed(header: bytes, numbers: bytes = b"", length: int | None = None) -> bytes:
     """A file with its right digest, if it has a place for one: who makes it to harm can compute that too."""
     content = struct.pack("<Q", len(header) if length is None else length) + header + numbers
-    return bytes(sign(content)) if UNSIGNED.encode() in content else content
+    return b"".join(sign(content)) if UNSIGNED.encode() in content else content
 
 
 def changed(change, numbers=None):

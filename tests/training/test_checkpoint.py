@@ -43,7 +43,7 @@ def signed(data, place=None):
     """The bytes of a changed checkpoint with their right digest."""
     data, place = bytearray(data), place or digest_of(data)
     data[place] = checkpoint.UNSIGNED.encode()
-    return checkpoint.sign(bytes(data))
+    return b"".join(checkpoint.sign(bytes(data)))
 
 
 def message(path):
