@@ -35,6 +35,7 @@ NOT_WITH_RESUME = {
 @click.option(
     "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run; needs nothing else."
 )
+@click.option("--other-versions", is_flag=True, help="Resume although versions, or the processor, have changed.")
 @click.option("--save-every", metavar="N", help="Steps between checkpoints, or 5min, or 1epoch [default: 1epoch].")
 @options.max_memory
 @click.option("--no-shuffle", is_flag=True, help="Take the images in their order in every epoch.")
@@ -42,7 +43,7 @@ NOT_WITH_RESUME = {
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Also say versions and memory.")
-def command(resume, threads, max_memory, as_json, quiet, verbose, **given):
+def command(resume, other_versions, threads, max_memory, as_json, quiet, verbose, **given):
     """Train a network and write its checkpoints.
 
     The run's folder gets the model, a line of metrics an epoch, best.safetensors and last.safetensors. Ctrl-C, SIGTERM
@@ -58,6 +59,8 @@ def command(resume, threads, max_memory, as_json, quiet, verbose, **given):
     unwanted = [option for name, option in NOT_WITH_RESUME.items() if given[name] not in (None, False, ())]
     if resume and unwanted:
         raise click.UsageError(f"--resume goes on as the run began: {unwanted[0]} cannot change it")
+    if other_versions and not resume:
+        raise click.UsageError("--other-versions is for --resume RUN")
     if not resume and not given["model"]:
         raise click.UsageError("give --model FILE_OR_NAME (cnncli models lists the zoo), or --resume RUN")
     options.use_threads(threads)
@@ -66,7 +69,7 @@ def command(resume, threads, max_memory, as_json, quiet, verbose, **given):
 
     def train(stop):
         if resume:
-            return session.resume(resume, listener, threads, max_memory, stop)
+            return session.resume(resume, listener, threads, max_memory, other_versions, stop)
         changes = [f"{key}={given[name]}" for name, key in OVERRIDES.items() if given[name] is not None]
         request = session.Request(
             model=given["model"],

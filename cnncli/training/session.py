@@ -72,19 +72,21 @@ def resume(
     listener: Listener,
     threads: int | None = None,
     max_memory: int | None = None,
+    other_versions: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict:
     """Go on with a run from its last checkpoint, as if it had never stopped.
 
     `threads` and `max_memory` as in `Request`, `stop` as in `Run.train`. Raises CheckpointError or DataError where the
-    model or the data is not what the run began with. Other versions or another processor are only told.
+    model or the data is not what the run began with; with `other_versions`, versions and the processor may differ.
     """
     if not runs.resumable(folder):
         raise CheckpointError(f"{folder}: holds no {runs.LAST} to resume from")
     with runs.hold(folder):
         found = _last_readable(folder, listener)
         runs.check_model(folder, found.network.specification.source)
-        _tell_changes(found.made_with, listener)
+        if not other_versions:
+            _check_versions(folder, found.made_with)
         given, specification = found.progress.given, found.network.specification
         dataset = _dataset(given.dataset, given.data_dir and Path(given.data_dir), found.network)
         memory.check(specification, len(dataset.train.labels), found.network.arena.bytes, max_memory)
@@ -112,12 +114,13 @@ def _last_readable(folder: Path, listener: Listener) -> Checkpoint:
     raise first
 
 
-def _tell_changes(then: dict[str, str], listener: Listener) -> None:
-    """Other versions, or another processor: a user has to be able to go on after an upgrade."""
+def _check_versions(folder: Path, then: dict[str, str]) -> None:
+    """Raise CheckpointError where versions or the processor, which decide on the last bits, are not those of before."""
     now = made_with()
     changed = [f"{name} was {then.get(name)}, now {now[name]}" for name in now if then.get(name) != now[name]]
     if changed:
-        listener.warned(f"{'; '.join(changed)}: the last bits may differ from those of an uninterrupted run")
+        how = "the last bits may differ from those of an uninterrupted run; --other-versions goes on all the same"
+        raise CheckpointError(f"{folder}: {'; '.join(changed)}: {how}")
 
 
 def evaluate_checkpoint(

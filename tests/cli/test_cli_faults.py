@@ -45,8 +45,8 @@ def wait_for(process, path):
         time.sleep(0.005)
 
 
-def half_done(run, *options):
-    """A run with a checkpoint behind each of its first three steps of six."""
+def three_steps(run, *options):
+    """A run of three steps, half an epoch, with a checkpoint behind each."""
     process = ["train", "--model", "small.yaml", "--dataset", "mine.npz", "--out", "run", "--save-every", "1", *options]
     run(*process, "--set", "train.max_steps=3", "-q")
     return json.loads(Path("run/metrics.jsonl").read_text().splitlines()[-1])
@@ -131,7 +131,7 @@ def test_two_runs_in_one_folder(mistake):
 
 
 def test_what_was_changed_is_named_and_refused(run, mistake):
-    half_done(run)
+    three_steps(run)
     before = Path("run/last.safetensors").read_bytes()
     write_data(seed=1)
     line = (
@@ -151,22 +151,24 @@ def test_what_was_changed_is_named_and_refused(run, mistake):
     assert Path("run/last.safetensors").read_bytes() == before
 
 
-def test_other_versions_are_told(run, monkeypatch):
-    half_done(run)
+def test_other_versions_are_named_and_refused_unless_asked_for(run, mistake, monkeypatch):
+    three_steps(run)
+    before = Path("run/last.safetensors").read_bytes()
     from cnncli import kernels
 
     monkeypatch.setattr(kernels, "versions", lambda: {"numba": "9.9", "llvmlite": "9", "numpy": "9"})
     monkeypatch.setattr(kernels, "processor", lambda: "z80")
-    ended = run("train", "--resume", "run")
-    assert ended.code == 0
-    [warning] = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
-    assert "numba was 0." in warning
-    assert ", now 9.9; " in warning
-    assert "now z80: the last bits may differ from those of an uninterrupted run" in warning
+    code, line = mistake("train", "--resume", "run")
+    assert code == 4
+    assert line.startswith("error: run: numba was 0.")
+    assert ", now 9.9; " in line
+    assert "now z80: the last bits may differ from those of an uninterrupted run; --other-versions goes on" in line
+    assert Path("run/last.safetensors").read_bytes() == before
+    assert run("train", "--resume", "run", "--other-versions").code == 0
 
 
 def test_threads_stay_those_that_the_run_began_with(run):
-    half_done(run, "--threads", "1")
+    three_steps(run, "--threads", "1")
     ended = run("train", "--resume", "run", "-v")
     assert ended.code == 0
     assert "measured" not in ended.err
@@ -174,7 +176,7 @@ def test_threads_stay_those_that_the_run_began_with(run):
 
 
 def test_a_damaged_checkpoint_is_one_line_or_the_one_before(run, mistake):
-    half_done(run)
+    three_steps(run)
     last = Path("run/last.safetensors")
     damaged = bytearray(last.read_bytes())
     damaged[-5] ^= 4
@@ -185,7 +187,7 @@ def test_a_damaged_checkpoint_is_one_line_or_the_one_before(run, mistake):
 
     for path in Path("run").iterdir():
         path.unlink()
-    expected = half_done(run, "--set", "train.keep=3")
+    expected = three_steps(run, "--set", "train.keep=3")
     assert sorted(path.name for path in Path("run").glob("step-*")) == ["step-1.safetensors", "step-2.safetensors"]
     wanted = last.read_bytes()
     last.write_bytes(damaged)
