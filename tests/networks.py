@@ -376,3 +376,9 @@ def filled(plan, seed=1):
     plan.samples[:] = generator.permutation(1000)[: plan.images]
     plan.draw(2024)
     return plan
+
+
+def saved(parameters, of=None):
+    """Copies of all parameters, or of another flat array's spans, in the files' order and shapes, by their names."""
+    names = parameters.declared if of is not None else parameters.declared | parameters.counted
+    return {name: parameters.tensor(name, of).copy() for name in names}

@@ -141,12 +141,12 @@ NETWORKS = {
 def test_without_a_scale_and_a_shift(below):
     """What it gives is normalised by the batch, also where nothing learns below it; inference uses what it counted."""
     network = Network(networks.specification(2, [6, 6], NETWORKS[below]), np.float64)
-    assert not {"1_batch_norm.weight", "1_batch_norm.bias"} & set(network.parameters.save())
+    assert not {"1_batch_norm.weight", "1_batch_norm.bias"} & set(networks.saved(network.parameters))
     plan = networks.filled(network.plan(5, True))
     x = np.moveaxis(plan.x.interior[:, 0], -1, 1).copy()
     plan.forward()
     plan.backward()
-    outputs, values = [plan.output.copy()], network.parameters.save()
+    outputs, values = [plan.output.copy()], networks.saved(network.parameters)
     of_inference = networks.filled(network.plan(5, False))
     of_inference.infer()
     outputs.append(of_inference.output)

@@ -39,7 +39,7 @@ def test_lenet5_has_the_parameters_and_connections_of_1998():
 def test_unconnected_weights_of_a_file_are_dropped():
     parameters = Parameters({"a.weight": C3.parameters(S2)["weight"]}, Arena(np.float32))
     parameters.load({"a.weight": np.full((16, 6, 5, 5), np.nan, np.float32)})
-    saved = parameters.save()["a.weight"]
+    saved = networks.saved(parameters)["a.weight"]
     assert np.all(saved[unconnected()] == 0)
     assert np.all(np.isnan(saved[~unconnected()]))
 
@@ -50,12 +50,14 @@ def test_unconnected_weights_stay_zero(kind):
     network = networks.network("connected")
     plan = networks.filled(network.plan(3, True))
     optimizer = Optimizer(spec.OPTIMIZERS[kind](lr=0.1, **options), network.parameters, network.arena)
-    before = network.parameters.save()["3_conv.weight"]
+    before = networks.saved(network.parameters)["3_conv.weight"]
     for _ in range(3):
         plan.forward()
         plan.backward()
         optimizer.update(0.1)
-    saved = network.parameters.save() | optimizer.save()
+    saved = networks.saved(network.parameters)
+    for slot, flat in optimizer.slots.items():
+        saved |= {f"{slot}/{name}": of for name, of in networks.saved(network.parameters, flat).items()}
     changed = saved["3_conv.weight"]
     for array in (before, changed, *(saved[f"{slot}/3_conv.weight"] for slot in optimizer.slots)):
         assert np.all(array[unconnected()] == 0)
@@ -87,7 +89,7 @@ def test_flipping_changes_the_files_alone():
 def test_untied_biases_are_counted_and_filed_by_place():
     text = "conv: {filters: 3, bias: untied}|flatten|dense: 2"
     network = Network(networks.specification(2, [5, 6], text))
-    assert network.parameters.save()["0_conv.bias"].shape == (3, 3, 4)
+    assert networks.saved(network.parameters)["0_conv.bias"].shape == (3, 3, 4)
     assert network.parameters.count == 3 * 2 * 9 + 3 * 12 + 36 * 2 + 2
 
 

@@ -134,12 +134,12 @@ def test_frozen_weights_stay_and_the_others_move_as_before(which):
         layers = LAYERS % tuple(", freeze: true" if mark else "" for mark in marks)
         network = Network(networks.specification(1, [9, 9], layers))
         plan = networks.filled(network.plan(5, True))
-        before = network.parameters.save()
+        before = networks.saved(network.parameters)
         plan.forward()
         plan.backward()
         gradients = {name: network.parameters.gradient(name).copy() for name in network.parameters.declared}
         Optimizer(spec.OPTIMIZERS["adamw"](), network.parameters, network.arena).update(0.1)
-        found.append((before, gradients, network.parameters.save()))
+        found.append((before, gradients, networks.saved(network.parameters)))
     paths = [path for path, mark in zip(("0_conv", "3_depthwise_conv", "6_dense"), frozen, strict=True) if mark]
     for name, tensor in found[1][2].items():
         still = name.rpartition(".")[0] in paths

@@ -80,7 +80,7 @@ def test_depends_on_seed_and_path_alone(init):
 
 def named_weights(layers, seed=4):
     specification = networks.specification(2, [8, 8], layers)
-    return Network(specification, seed=seed).parameters.save()
+    return networks.saved(Network(specification, seed=seed).parameters)
 
 
 def test_a_network_draws_each_parameter_by_itself():

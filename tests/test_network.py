@@ -30,7 +30,7 @@ COMPOSED = [name for name in IN_ORDER if "dropout" not in networks.NETWORKS[name
 def files(network, flat=None):
     """{path: {name: tensor}} in the order of files."""
     found = {path: {} for node in network.nodes for path in (node.owner, node.path)}
-    for tensor, value in network.parameters.save(flat).items():
+    for tensor, value in networks.saved(network.parameters, flat).items():
         path, _, name = tensor.rpartition(".")
         found[path][name] = value
     return found
@@ -241,7 +241,7 @@ def test_inference_leaves_dropout_out():
     plain = "|".join(layer for layer in text[2].split("|") if "dropout" not in layer)
     network, other = networks.network("dropout"), Network(networks.specification(*text[:2], plain))
     parameters = zip(network.parameters.declared, other.parameters.declared, strict=True)
-    saved = network.parameters.save()
+    saved = networks.saved(network.parameters)
     other.parameters.load({theirs: saved[ours] for ours, theirs in parameters})
     np.testing.assert_array_equal(outputs(network, 5, False), outputs(other, 5, False))
     assert np.any(outputs(network, 5, True) != outputs(network, 5, False))

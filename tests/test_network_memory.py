@@ -104,7 +104,7 @@ class TestParameters:
         parameters, generator = networks.network(name).parameters, np.random.default_rng(0)
         given = {n: generator.normal(size=p.file_shape).astype(np.float32) for n, p in parameters.declared.items()}
         parameters.load(given)
-        saved = parameters.save()
+        saved = networks.saved(parameters)
         assert saved.keys() == given.keys()
         for tensor, value in saved.items():
             np.testing.assert_array_equal(value, given[tensor])
@@ -113,7 +113,7 @@ class TestParameters:
         other = np.zeros_like(parameters.values)
         parameters.load(given, other)
         np.testing.assert_array_equal(other, parameters.values)
-        assert all(np.array_equal(value, given[tensor]) for tensor, value in parameters.save(other).items())
+        assert all(np.array_equal(value, given[tensor]) for tensor, value in networks.saved(parameters, other).items())
 
     def test_of_nothing_are_empty(self):
         parameters = Parameters({}, Arena(np.float32))

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from contextlib import suppress
 
 # Before NumPy is imported: its OpenBLAS cuts sums by the number of its threads, as many as there are cores. The
 # eigenvectors of 75 columns and products of 300 had other bits on two threads, and with them what initialisers learn.
@@ -61,7 +62,8 @@ def cli():
 
 def fail(message: str, code: int) -> None:
     """One line on stderr, and the exit code. Names of files may hold what a terminal would obey."""
-    click.echo(f"error: {one_line(message)}", err=True)
+    with suppress(OSError):  # the terminal has left: the code still tells
+        click.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)
 
 

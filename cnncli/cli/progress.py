@@ -1,6 +1,7 @@
 """Progress of a training run on stderr: a bar on a terminal, else one line an epoch."""
 
 import sys
+from contextlib import suppress
 
 import click
 from tqdm import tqdm
@@ -16,11 +17,11 @@ class Progress(Listener):
         self.quiet, self.verbose, self.bar = quiet, verbose, None
 
     def warned(self, text):
-        click.echo(f"warning: {text}", err=True)
+        self._say(f"warning: {text}")
 
     def compiling(self):
         if not self.quiet:
-            click.echo("compiling kernels, once for this machine and version: some 10 seconds", err=True)
+            self._say("compiling kernels, once for this machine and version: some 10 seconds")
 
     def started(self, run):
         self.epochs, self.steps_per_epoch, self.done = run.options.epochs, run.steps_per_epoch, run.progress.step
@@ -28,35 +29,36 @@ class Progress(Listener):
             return
         network = run.network
         count = f"{network.parameters.count:,} parameters"
-        click.echo(f"{network.specification.name}: {count}, into {run.folder}", err=True)
+        self._say(f"{network.specification.name}: {count}, into {run.folder}")
         if kernels.CACHE_PROBLEM:
-            click.echo(f"kernels are compiled anew in each run: {kernels.CACHE_PROBLEM}", err=True)
+            self._say(f"kernels are compiled anew in each run: {kernels.CACHE_PROBLEM}")
         if self.done:
-            click.echo(f"going on after step {self.done} of {run.total}", err=True)
+            self._say(f"going on after step {self.done} of {run.total}")
         if self.verbose:
             text = ", ".join(f"{name} {version}" for name, version in kernels.versions().items())
-            click.echo(f"{text}; {network.arena.bytes / 2**20:.1f} MiB for parameters and optimiser", err=True)
+            self._say(f"{text}; {network.arena.bytes / 2**20:.1f} MiB for parameters and optimiser")
 
     def learning(self, path, kind):
         if not self.quiet:
-            click.echo(f"learning the filters of {path} by {kind}", err=True)
+            self._say(f"learning the filters of {path} by {kind}")
 
     def chose_threads(self, seconds):
         if self.verbose and not self.quiet:
             tried = ", ".join(f"{count}: {1e3 * step:.3g} ms" for count, step in seconds.items())
-            click.echo(f"{kernels.threads()} threads, measured ({tried})", err=True)
+            self._say(f"{kernels.threads()} threads, measured ({tried})")
 
     def stepped(self, loss):
         if self.quiet or not sys.stderr.isatty():
             return
-        if self.bar is None:
-            first = self.done % self.steps_per_epoch
-            name = f"epoch {self.done // self.steps_per_epoch + 1}/{self.epochs}"
-            self.bar = tqdm(
-                total=self.steps_per_epoch, initial=first, desc=name, unit="step", leave=False, mininterval=0.2
-            )
         self.done += 1
-        self.bar.update()
+        with suppress(OSError):
+            if self.bar is None:
+                first = (self.done - 1) % self.steps_per_epoch
+                name = f"epoch {(self.done - 1) // self.steps_per_epoch + 1}/{self.epochs}"
+                self.bar = tqdm(
+                    total=self.steps_per_epoch, initial=first, desc=name, unit="step", leave=False, mininterval=0.2
+                )
+            self.bar.update()
 
     def epoch_ended(self, record):
         self.close()
@@ -64,15 +66,20 @@ class Progress(Listener):
         if not self.quiet:
             shares = [("test accuracy", record["test_accuracy"]), ("test IoU", record["test_mean_iou"])]
             measured = "".join(f"{name} {share:.2%}  " for name, share in shares if share is not None)
-            click.echo(
+            self._say(
                 f"epoch {record['epoch']}/{self.epochs}  loss {record['train_loss']:.4f}  "
                 f"test loss {record['test_loss']:.4f}  {measured}"
-                f"{record['images_per_second']:,.0f} images/s  {record['seconds']:.1f} s",
-                err=True,
+                f"{record['images_per_second']:,.0f} images/s  {record['seconds']:.1f} s"
             )
 
     def close(self):
         """Take the bar away."""
         if self.bar is not None:
-            self.bar.close()
+            with suppress(OSError):
+                self.bar.close()
             self.bar = None
+
+    def _say(self, text):
+        """A line on stderr. A training goes on when its terminal, or who read from it, has left."""
+        with suppress(OSError):
+            click.echo(text, err=True)

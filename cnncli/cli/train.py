@@ -14,10 +14,9 @@ OVERRIDES = {
     "seed": "train.seed",
     "save_every": "train.save_every",
 }
-NOT_WITH_RESUME = {
-    name: f"--{name.replace('_', '-')}"
-    for name in ("model", "dataset", "data_dir", "out", "lr", "no_shuffle", *OVERRIDES)
-} | {"overrides": "--set"}
+NOT_WITH_RESUME = {name: f"--{name.replace('_', '-')}" for name in ("model", "out", "lr", "no_shuffle", *OVERRIDES)} | {
+    "overrides": "--set"
+}
 
 
 @click.command("train")
@@ -56,7 +55,8 @@ def command(resume, other_versions, threads, max_memory, as_json, quiet, verbose
       cnncli train --model my.yaml --lr 0.05 --set train.schedule=cosine
       cnncli train --resume runs/lenet-digits-1
     """
-    unwanted = [option for name, option in NOT_WITH_RESUME.items() if given[name] not in (None, False, ())]
+    unset = None, (), False
+    unwanted = [option for name, option in NOT_WITH_RESUME.items() if not any(given[name] is no for no in unset)]
     if resume and unwanted:
         raise click.UsageError(f"--resume goes on as the run began: {unwanted[0]} cannot change it")
     if other_versions and not resume:
@@ -69,7 +69,10 @@ def command(resume, other_versions, threads, max_memory, as_json, quiet, verbose
 
     def train(stop):
         if resume:
-            return session.resume(resume, listener, threads, max_memory, other_versions, stop)
+            where = {"dataset": given["dataset"], "data_dir": given["data_dir"]}
+            return session.resume(
+                resume, listener, threads, max_memory, **where, other_versions=other_versions, stop=stop
+            )
         changes = [f"{key}={given[name]}" for name, key in OVERRIDES.items() if given[name] is not None]
         request = session.Request(
             model=given["model"],

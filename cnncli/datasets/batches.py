@@ -8,6 +8,7 @@ from cnncli.datasets.base import IGNORED, Split
 from cnncli.kernels import batch as kernels
 from cnncli.kernels.program import Program
 
+FLOAT32 = np.finfo(np.float32)
 PART, PART_NUMBERS = 1024, 2**23  # the most images, and numbers, that are made float64 at a time
 
 
@@ -30,8 +31,8 @@ class Normalization:
         if kind == "none":
             return cls(unit, np.zeros(channels), np.ones(channels))
         mean, deviation = _moments(split.images)
-        # a channel that never changes carries nothing: leave its scale alone
-        return cls(unit, mean / unit, np.where(deviation > 0, deviation / unit, 1.0))
+        # a channel that never changes, or by less than float32 can tell, carries nothing: leave its scale alone
+        return cls(unit, mean / unit, np.where(deviation / unit >= FLOAT32.tiny, deviation / unit, 1.0))
 
 
 def _moments(images):

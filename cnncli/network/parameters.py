@@ -66,13 +66,11 @@ class Parameters:
             to[:] = parameter.from_file(tensors[name]).reshape(-1)
         self.changed()
 
-    def save(self, flat: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Copies of all parameters, or of another flat array's spans, in the files' order and shapes."""
-        found = {}
-        for name, parameter in (self.declared if flat is not None else self.declared | self.counted).items():
-            of = self.value(name) if flat is None else flat[self._span[name]]
-            found[name] = np.ascontiguousarray(parameter.to_file(of.reshape(parameter.shape))).copy()
-        return found
+    def tensor(self, name: str, of: np.ndarray | None = None) -> np.ndarray:
+        """A parameter, or its span of another flat array, in the files' order and shape; it may be a view."""
+        parameter = self.declared.get(name) or self.counted[name]
+        flat = self.value(name) if of is None else of[self._span[name]]
+        return np.ascontiguousarray(parameter.to_file(flat.reshape(parameter.shape)))
 
 
 def _spans(names: list[str], declared: dict[str, Parameter]) -> tuple[dict[str, slice], int]:

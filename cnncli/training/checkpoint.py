@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -11,10 +12,9 @@ from typing import BinaryIO
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as unpack
-from safetensors.numpy import save as pack
 
 from cnncli import __version__, kernels, memory, spec
-from cnncli.datasets.batches import Normalization
+from cnncli.datasets.batches import FLOAT32, Normalization
 from cnncli.datasets.files import open_regular, reason
 from cnncli.errors import CheckpointError, SpecificationError, printable, told
 from cnncli.kernels.optimizers import SLOTS
@@ -22,7 +22,7 @@ from cnncli.layers.base import Parameter
 from cnncli.network import Network, nodes
 from cnncli.training.files import write_atomically
 from cnncli.training.metrics import Tally
-from cnncli.training.tensors import Declared, read_header
+from cnncli.training.tensors import Declared, pieces, read_header
 
 FORMAT = "cnncli-2"
 UNSIGNED = "0" * 64  # in the place of the digest while it is computed
@@ -46,10 +46,12 @@ class Given:
     def of(cls, stored: dict) -> "Given":
         """From what `asdict` made and JSON kept. Raises TypeError or ValueError for something else."""
         found = cls(**stored)
-        types = str, str | None, bool, int | None, dict
-        values = found.dataset, found.data_dir, found.shuffle, found.threads, found.data
+        types = str, str | None, bool, dict
+        values = found.dataset, found.data_dir, found.shuffle, found.data
         if not all(map(isinstance, values, types)) or not all(isinstance(v, str) for v in found.data.values()):
             raise ValueError("what its run was given makes no sense")
+        if found.threads is not None and (type(found.threads) is not int or found.threads < 1):
+            raise ValueError("its number of threads makes no sense")
         return found
 
 
@@ -88,36 +90,44 @@ def made_with() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network at one moment of a run. `tensors`: the parameters and, in a last checkpoint, the optimiser's slots."""
+    """A network at one moment of a run. `tensors` of one that was read: parameters and, in a last one, the slots."""
 
     network: Network
     classes: tuple[str, ...]
     normalization: Normalization
     progress: Progress
-    tensors: dict[str, np.ndarray]
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
     made_with: dict[str, str] = field(default_factory=made_with)
 
 
-def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint atomically. Raises OSError where the disk does not take it: the file before it stays."""
-    n = checkpoint.normalization
-    about = {
-        "format": FORMAT,
-        "sha256": UNSIGNED,
-        "made_with": checkpoint.made_with,
-        "specification": checkpoint.network.specification.source,
-        "classes": checkpoint.classes,
-        "normalization": {"unit": n.unit, "mean": n.mean.tolist(), "deviation": n.deviation.tolist()},
-        "progress": asdict(checkpoint.progress),
-    }
-    # one entry: safetensors writes several in an order that changes from one write to the next
-    write_atomically(path, *sign(pack(checkpoint.tensors, {"cnncli": json.dumps(about)})))
+def write(path: Path, checkpoint: Checkpoint, slots: dict[str, np.ndarray] | None = None) -> None:
+    """Write a checkpoint atomically; with an optimiser's `slots`, one that a run can go on from.
 
+    Tensors are made one at a time: all of them would be the network once more. Raises OSError where the disk does not
+    take it: the file before it stays.
+    """
+    parameters, n = checkpoint.network.parameters, checkpoint.normalization
+    known = parameters.declared | parameters.counted
+    stored = {name: (name, None) for name in known}
+    stored |= {f"{slot}/{name}": (name, of) for slot, of in (slots or {}).items() for name in parameters.declared}
+    shapes = {key: known[name].file_shape for key, (name, _) in stored.items()}
 
-def sign(data: bytes) -> tuple[bytes, bytes, memoryview]:
-    """A file's bytes in pieces, with their digest in the place of UNSIGNED. What is behind it is not copied."""
-    at = data.index(UNSIGNED.encode())
-    return data[:at], hashlib.sha256(data).hexdigest().encode(), memoryview(data)[at + len(UNSIGNED) :]
+    def signed(digest: str) -> Iterator[bytes]:
+        about = {
+            "format": FORMAT,
+            "sha256": digest,
+            "made_with": checkpoint.made_with,
+            "specification": checkpoint.network.specification.source,
+            "classes": checkpoint.classes,
+            "normalization": {"unit": n.unit, "mean": n.mean.tolist(), "deviation": n.deviation.tolist()},
+            "progress": asdict(checkpoint.progress),
+        }
+        return pieces(json.dumps(about), shapes, lambda key: parameters.tensor(*stored[key]))
+
+    digest = hashlib.sha256()
+    for piece in signed(UNSIGNED):
+        digest.update(piece)
+    write_atomically(path, signed(digest.hexdigest()))
 
 
 def _intact(data: bytes, digest: str) -> bool:
@@ -174,7 +184,7 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
     except DAMAGE as error:
         raise CheckpointError(f"{name}: damaged ({told(error)})") from None
     network = Network(specification)
-    load_parameters(path, network, tensors)
+    network.parameters.load(tensors)
     return Checkpoint(network, classes, normalization, progress, tensors, made)
 
 
@@ -187,10 +197,10 @@ def _classes(stored: list) -> tuple[str, ...]:
 
 def _normalization(unit: float, mean: list, deviation: list) -> Normalization:
     found = Normalization(float(unit), np.array(mean, np.float64), np.array(deviation, np.float64))
-    if found.unit not in (1, 255) or not np.isfinite(found.mean).all():
+    if found.unit not in (1, 255) or not ((found.deviation >= FLOAT32.tiny) & (found.deviation <= FLOAT32.max)).all():
         raise ValueError("its normalisation makes no sense")
-    if not (np.isfinite(found.deviation) & (found.deviation > 0)).all():
-        raise ValueError("its normalisation divides by no positive number")
+    if not (np.abs(found.mean) <= FLOAT32.max * found.deviation).all():
+        raise ValueError("its normalisation goes beyond float32")
     return found
 
 
@@ -217,23 +227,9 @@ def _check_memory(path: Path, file: BinaryIO) -> None:
         raise CheckpointError(f"{printable(path)}: does not fit into memory: {sizes}")
 
 
-def load_parameters(path: Path, network: Network, tensors: dict[str, np.ndarray]) -> None:
-    """Give a network the tensors of a checkpoint. Raises CheckpointError where they are of another network."""
-    check_tensors(path, network, tensors)
-    known = network.parameters.declared | network.parameters.counted
-    extra = [name for name in sorted(tensors) if "/" not in name and name not in known]
-    if extra:
-        raise CheckpointError(f"{path}: is of another network: this one has no {extra[0]}")
-    network.parameters.load(tensors)
-
-
-def check_tensors(path: Path, network: Network, tensors: dict[str, np.ndarray], prefix: str = "") -> None:
-    """Raise CheckpointError unless there is a tensor PREFIX + NAME of the right shape for each parameter.
-
-    With a prefix, that of an optimiser's slot, only what is learned counts.
-    """
-    parameters = network.parameters
-    _check(path, parameters.declared if prefix else parameters.declared | parameters.counted, tensors, prefix)
+def check_slot(path: Path, network: Network, tensors: dict[str, np.ndarray], slot: str) -> None:
+    """Raise CheckpointError unless there is a tensor SLOT/NAME of the right shape for each learned parameter."""
+    _check(path, network.parameters.declared, tensors, f"{slot}/")
 
 
 def _check(path: Path, parameters: dict[str, Parameter], tensors: dict, prefix: str = "") -> None:

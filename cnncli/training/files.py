@@ -4,12 +4,15 @@ import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
+CHUNK = 2**20  # bytes that are copied at a time
 UNSUPPORTED = errno.EINVAL, errno.ENOTSUP  # not every file system flushes folders
 
 
-def write_atomically(path: Path, *pieces: bytes | memoryview) -> None:
+def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
     """Put the `pieces`, one after another, at `path`.
 
     A reader sees the old file or the new one; a crash leaves at most a .tmp beside it. Raises OSError, whose file name
@@ -33,14 +36,40 @@ def write_atomically(path: Path, *pieces: bytes | memoryview) -> None:
         flush_folder(path.parent)
 
 
-def put(path: Path, offset: int, data: bytes) -> None:
+def same_file(path: Path, name: Path) -> None:
+    """Let `name`, in the same folder, be what `path` is: a second link to it, or where there are none a copy.
+
+    Raises FileNotFoundError where there is no `path`, else OSError as `write_atomically` does.
+    """
+    temporary = name.with_name(f".{name.name}.link.tmp")
+    with naming(name):
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(path, temporary)
+        except FileNotFoundError:
+            raise
+        except OSError:  # not every file system has links
+            with open(path, "rb") as file:
+                write_atomically(name, iter(partial(file.read, CHUNK), b""))
+            return
+        try:
+            os.replace(temporary, name)
+        finally:
+            temporary.unlink(missing_ok=True)  # still there where both were the same file already
+        flush_folder(path.parent)
+
+
+def put(path: Path, offset: int, data: bytes) -> int:
     """Write `data` at an offset, flushed to the disk; what was behind it is dropped, such as half a line.
 
-    Raises OSError, whose file name is `path`: then the file ends at the offset, as far as the disk lets it.
+    Where somebody has shortened the file, its end is taken for the offset. Returns where the data end. Raises OSError,
+    whose file name is `path`: then the file ends at the offset, as far as the disk lets it.
     """
     with naming(path):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        # a FIFO would block for ever
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o644)
         try:
+            offset = min(offset, os.fstat(handle).st_size)
             os.ftruncate(handle, offset)
             os.lseek(handle, offset, os.SEEK_SET)
             _write(handle, data)
@@ -53,6 +82,7 @@ def put(path: Path, offset: int, data: bytes) -> None:
             os.close(handle)
         if not offset:
             flush_folder(path.parent)
+        return offset + len(data)
 
 
 def make_folder(path: Path) -> None:

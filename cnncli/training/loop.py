@@ -73,7 +73,7 @@ class Run:
         self._saved_at, self._saved_step = time.monotonic(), None
 
     def restore(self, found: Checkpoint) -> None:
-        """Go on from the last checkpoint of the same run, whose network this run has.
+        """Go on from a checkpoint of the same run, whose network this run has. It gives up its tensors.
 
         Raises DataError where the data set has changed since, CheckpointError where the optimiser's slots are missing.
         """
@@ -83,11 +83,12 @@ class Run:
             what = " and the ".join(changed)
             raise DataError(f"{self.dataset.name}: the {what} are not those that the run began with: start a new run")
         for slot in self.optimizer.slots:
-            checkpoint.check_tensors(self.folder / runs.LAST, self.network, found.tensors, f"{slot}/")
+            checkpoint.check_slot(self.folder / runs.LAST, self.network, found.tensors, slot)
         self.progress = replace(found.progress, given=now)
         self.optimizer.load(found.tensors, self.progress.step)
         self.progress.metrics = runs.forget_after(self.folder, self.progress.metrics)
         self._saved_step = self.progress.step
+        found.tensors.clear()  # as large as the network and the optimiser: a run would hold them to its end
 
     def train(
         self, listener: Listener, measure_threads: bool = False, stop: Callable[[], bool] = lambda: False
@@ -168,7 +169,7 @@ class Run:
         return DivergedError(f"{what}{first}: try a smaller --lr{self._last_good()}")
 
     def _last_good(self) -> str:
-        if self._saved_step is None:
+        if self._saved_step is None or not (self.folder / runs.LAST).exists():
             return ""
         return f"; the last good checkpoint is {self.folder / runs.LAST}, of step {self._saved_step}"
 
@@ -186,7 +187,7 @@ class Run:
         evaluation = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size, each)
         test = evaluation.tally
         if not math.isfinite(test.loss):
-            raise self._diverged(f"the test loss became {test.loss} after step {p.step}")
+            raise self._diverged(f"the test loss became {test.loss} after step {p.step}", evaluation.not_finite)
         record = {
             "epoch": epoch + 1,
             "step": p.step,
@@ -224,14 +225,16 @@ class Run:
         flats = parameters.values, parameters.state, *self.optimizer.slots.values()
         if not all(np.isfinite(flat).all() for flat in flats):
             raise self._diverged(f"a weight or its momentum became infinite or NaN by step {p.step}")
-        tensors = parameters.save() | (self.optimizer.save() if name == runs.LAST else {})
-        found = Checkpoint(self.network, self.dataset.classes, self.normalization, p, tensors)
+        now = Checkpoint(self.network, self.dataset.classes, self.normalization, p)
         with self._writing():
-            if name == runs.LAST and self.options.keep > 1 and self._saved_step not in (None, p.step):
-                runs.keep_older(self.folder, self._saved_step, self.options.keep - 1)
-            checkpoint.write(self.folder / name, found)
-        if name == runs.LAST:
+            if name != runs.LAST:
+                checkpoint.write(self.folder / name, now)
+                return
+            if self.options.keep > 1 and self._saved_step not in (None, p.step):
+                runs.keep_older(self.folder, self._saved_step)
+            checkpoint.write(self.folder / name, now, self.optimizer.slots)
             self._saved_at, self._saved_step = time.monotonic(), p.step
+            runs.forget_older(self.folder, self.options.keep - 1)
 
     @contextmanager
     def _writing(self):

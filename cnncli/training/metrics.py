@@ -1,5 +1,6 @@
 """What a network is measured by: loss, accuracy, top-5, the confusion of classes, intersection over union."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,12 +58,16 @@ class Tally:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`confusion` (classes, classes): how many labels of each class, a row, were taken for each, a column."""
+    """`confusion` (classes, classes): how many labels of each class, a row, were taken for each, a column.
+
+    `not_finite`: the path of the first layer whose output was NaN or infinite, where a loss was.
+    """
 
     tally: Tally
     task: str
     confusion: np.ndarray
     classes: tuple[str, ...]
+    not_finite: str | None = None
 
     def per_class(self) -> list[dict]:
         """Precision, recall, F1, intersection over union and count of each class; None where it never occurs."""
@@ -101,7 +106,7 @@ class Evaluation:
 
 def evaluate(network, feeder, classes: tuple[str, ...], batch_size: int, each=lambda: None) -> Evaluation:
     """Run a network over a whole split in its order. `each` is called after each batch."""
-    tally, outputs = Tally(), network.output.channels
+    tally, outputs, not_finite = Tally(), network.output.channels, None
     size = 0 if network.task == INPUT else max(outputs, len(classes))
     confusion = np.zeros((size, size), np.int64)
     for start in range(0, len(feeder), batch_size):
@@ -109,11 +114,12 @@ def evaluate(network, feeder, classes: tuple[str, ...], batch_size: int, each=la
         plan = network.plan(len(samples), training=False)
         feeder.fill(plan, samples, 0)
         plan.forward()
-        tally.add(plan)
+        if not math.isfinite(tally.add(plan)):
+            not_finite = not_finite or plan.first_not_finite()
         if size:
             taken, labelled = plan.output.reshape(-1, outputs).argmax(1), plan.labels >= 0
             pairs = plan.labels[labelled] * size + taken[labelled]
             confusion += np.bincount(pairs, minlength=size * size).reshape(size, size)
         each()
     names = (tuple(classes) + tuple(f"output {i}" for i in range(len(classes), size)))[:size]
-    return Evaluation(tally, network.task, confusion, names)
+    return Evaluation(tally, network.task, confusion, names, not_finite)

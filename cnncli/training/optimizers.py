@@ -36,12 +36,8 @@ class Optimizer:
         self.parameters.changed()
         return not self._finite.any()  # NaN is true
 
-    def save(self) -> dict[str, np.ndarray]:
-        """The slots as tensors in the files' order, SLOT/PATH.weight."""
-        return {f"{slot}/{k}": v for slot, flat in self.slots.items() for k, v in self.parameters.save(flat).items()}
-
     def load(self, tensors: dict[str, np.ndarray], steps: int) -> None:
-        """Go on from what `save` gave after `steps` updates."""
+        """Go on after `steps` updates from the slots of a checkpoint, SLOT/PATH.weight."""
         self.steps = steps
         for slot, flat in self.slots.items():
             self.parameters.load({name: tensors[f"{slot}/{name}"] for name in self.parameters.declared}, flat)

@@ -1,8 +1,10 @@
 """Runs: a folder each, with the model, what was resolved, a line of metrics an epoch, and the checkpoints."""
 
 import contextlib
+import itertools
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 from cnncli.errors import CheckpointError, CnncliError
 from cnncli.locks import lock
 from cnncli.spec.yaml import dump
-from cnncli.training.files import clear_leftovers, leftovers, make_folder, naming, put, write_atomically
+from cnncli.training.files import clear_leftovers, leftovers, make_folder, naming, put, same_file, write_atomically
 
 HOME = Path("runs")
 BEST, LAST, MODEL, RUN, METRICS = "best.safetensors", "last.safetensors", "model.yaml", "run.yaml", "metrics.jsonl"
@@ -73,7 +75,8 @@ def _check_empty(folder: Path) -> None:
     """A run that was killed before its first checkpoint holds nothing: RUN is written first, MODEL after it."""
     found = {path.name for path in folder.iterdir()} - {path.name for path in leftovers(folder, WRITTEN)} - {LOCK}
     if found and not {RUN} <= found <= {RUN, MODEL}:
-        raise CnncliError(f"{folder}: is not empty; choose another --out, or continue it with --resume {folder}")
+        resume = f"--resume {shlex.quote(str(folder))}"
+        raise CnncliError(f"{folder}: is not empty; choose another --out, or continue it with {resume}")
 
 
 def _discard(folder: Path) -> None:
@@ -115,8 +118,8 @@ def _lock(folder: Path, handle: int) -> None:
 
 def describe(folder: Path, source: str, resolved: dict) -> None:
     """Write the model and what was resolved for the run."""
-    write_atomically(folder / RUN, dump(resolved).encode())
-    write_atomically(folder / MODEL, source.encode())
+    write_atomically(folder / RUN, [dump(resolved).encode()])
+    write_atomically(folder / MODEL, [source.encode()])
 
 
 def check_model(folder: Path, source: str) -> None:
@@ -134,15 +137,16 @@ def check_model(folder: Path, source: str) -> None:
 def add_metrics(folder: Path, offset: int, record: dict) -> int:
     """Write a line of metrics at an offset, where those before it end; returns where it ends."""
     line = json.dumps(record, allow_nan=False).encode() + b"\n"
-    put(folder / METRICS, offset, line)
-    return offset + len(line)
+    return put(folder / METRICS, offset, line)
 
 
 def forget_after(folder: Path, offset: int) -> int:
     """Drop the metrics behind an offset, which a resumed run writes again. Returns where they end now."""
     path = folder / METRICS
-    if not path.is_file():
+    if not path.exists():
         return 0
+    if not path.is_file():
+        raise CnncliError(f"{path}: is not a file: move it away")
     data = path.read_bytes()
     end = data.rfind(b"\n", 0, offset) + 1  # before the offset where somebody has shortened the file
     if end < len(data):
@@ -150,13 +154,24 @@ def forget_after(folder: Path, offset: int) -> int:
     return end
 
 
-def keep_older(folder: Path, step: int, count: int) -> None:
-    """Keep the last checkpoint, of `step`, before another takes its place, so that `count` of them are there then."""
-    older = folder / OLDER.replace("*", str(step))
-    if not older.exists():
-        write_atomically(older, (folder / LAST).read_bytes())
+def keep_older(folder: Path, step: int) -> None:
+    """Keep the last checkpoint, of `step`, before another takes its place."""
+    with contextlib.suppress(FileNotFoundError):  # somebody has taken it away
+        same_file(folder / LAST, folder / OLDER.replace("*", str(step)))
+
+
+def forget_older(folder: Path, count: int) -> None:
+    """Remove all but `count` of the checkpoints that were kept."""
     for path in older_checkpoints(folder)[count:]:
-        path.unlink()
+        path.unlink(missing_ok=True)
+
+
+def go_back_to(path: Path) -> None:
+    """Let a checkpoint that was kept be the last one again, in place of it and of later ones, which are damaged."""
+    folder = path.parent
+    same_file(path, folder / LAST)
+    for later in itertools.takewhile(path.__ne__, older_checkpoints(folder)):
+        later.unlink(missing_ok=True)
 
 
 def resumable(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -50,17 +51,12 @@ def start(request: Request, listener: Listener, stop: Callable[[], bool] = lambd
         specification = spec.read(request.model, (*request.changes, f"train.optimizer.{kind}.lr={request.lr!r}"))
     if request.out:
         runs.check_out(request.out)
-    memory.check(specification, most=request.max_memory)
+    memory.check(specification, None, most=request.max_memory)
     network = Network(specification, seed=specification.train.seed)
     dataset = _dataset(request.dataset, request.data_dir, network)
     memory.check(specification, len(dataset.train.labels), network.arena.bytes, request.max_memory)
-    given = Given(
-        dataset=datasets.known(request.dataset) or str(Path(request.dataset).expanduser().resolve()),
-        data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
-        shuffle=request.shuffle,
-        threads=request.threads,
-        data=digests(dataset),
-    )
+    where = _where(request.dataset, request.data_dir)
+    given = Given(**where, shuffle=request.shuffle, threads=request.threads, data=digests(dataset))
     _compile(network, dataset, listener)
     with runs.create(request.out, f"{specification.name}-{Path(dataset.name).stem}") as folder:
         runs.describe(folder, specification.source, _resolved(given, dataset, specification.train.seed))
@@ -72,34 +68,51 @@ def resume(
     listener: Listener,
     threads: int | None = None,
     max_memory: int | None = None,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
     other_versions: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict:
     """Go on with a run from its last checkpoint, as if it had never stopped.
 
-    `threads` and `max_memory` as in `Request`, `stop` as in `Run.train`. Raises CheckpointError or DataError where the
-    model or the data is not what the run began with; with `other_versions`, versions and the processor may differ.
+    `threads` and `max_memory` as in `Request`, `stop` as in `Run.train`; `dataset` and `data_dir` say where the data
+    are now, if they were moved. Raises CheckpointError or DataError where the model or the data is not what the run
+    began with, or versions or the processor are not, unless `other_versions` are welcome.
     """
+    if folder.is_file():
+        raise CheckpointError(f"{folder}: is a file: give --resume the run's folder, {shlex.quote(str(folder.parent))}")
     if not runs.resumable(folder):
-        raise CheckpointError(f"{folder}: holds no {runs.LAST} to resume from")
+        raise CheckpointError(f"{folder}: holds no {runs.LAST} to resume from: start a run with --model")
     with runs.hold(folder):
-        found = _last_readable(folder, listener)
+        path, found = _last_readable(folder, listener)
         runs.check_model(folder, found.network.specification.source)
         if not other_versions:
             _check_versions(folder, found.made_with)
         given, specification = found.progress.given, found.network.specification
-        dataset = _dataset(given.dataset, given.data_dir and Path(given.data_dir), found.network)
-        memory.check(specification, len(dataset.train.labels), found.network.arena.bytes, max_memory)
+        given = replace(given, **_where(dataset, data_dir))
+        data = _dataset(given.dataset, given.data_dir and Path(given.data_dir), found.network)
+        memory.check(specification, len(data.train.labels), found.network.arena.bytes, max_memory)
         if threads is None and given.threads:
             kernels.set_threads(min(given.threads, kernels.most_threads()))
-        given = replace(given, threads=threads or given.threads, data=digests(dataset))
-        run = Run(found.network, dataset, folder, given, found.normalization)
+        given = replace(given, threads=threads or given.threads, data=digests(data))
+        run = Run(found.network, data, folder, given, found.normalization)
         run.restore(found)
-        _compile(found.network, dataset, listener)
+        if path != folder / runs.LAST:
+            runs.go_back_to(path)
+        _compile(found.network, data, listener)
         return run.train(listener, given.threads is None, stop)
 
 
-def _last_readable(folder: Path, listener: Listener) -> Checkpoint:
+def _where(dataset: str | None, data_dir: Path | None) -> dict[str, str | None]:
+    """What `Given` keeps of where the data are: from any folder. Empty where nothing is said."""
+    found = {}
+    if dataset is not None:
+        found = {"dataset": datasets.known(dataset) or str(Path(dataset).expanduser().resolve()), "data_dir": None}
+    return found | ({"data_dir": str(data_dir.resolve())} if data_dir else {})
+
+
+def _last_readable(folder: Path, listener: Listener) -> tuple[Path, Checkpoint]:
     """The last checkpoint, or where it is damaged the newest of those that were kept before it."""
     first = None
     for path in runs.resumable(folder):
@@ -110,7 +123,7 @@ def _last_readable(folder: Path, listener: Listener) -> Checkpoint:
         else:
             if first:
                 listener.warned(f"{first}; going on from {path}")
-            return found
+            return path, found
     raise first
 
 

@@ -1,4 +1,4 @@
-"""What a safetensors file says that it holds, read before its numbers are, by nobody who trusts it.
+"""Safetensors files: written a tensor at a time, and what one says that it holds, read by nobody who trusts it.
 
 Described in https://huggingface.co/docs/safetensors: the length of a header as a little-endian uint64, the header, in
 JSON, and the numbers. Our own text is the one entry "cnncli" of its metadata. That offsets neither overlap nor leave a
@@ -6,7 +6,9 @@ gap is checked by the library, when it reads the numbers.
 """
 
 import json
+import math
 import os
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 MOST_HEADER = 2**25  # bytes: a network of 10,000 layers and its optimiser's slots take some millions
 MOST_VALUES = 2**19  # in the header, where each may take some hundred bytes of memory
 KEY = "cnncli"
+ALIGNED = 8  # bytes: where the numbers begin, for those who map the file into memory
 TYPES = {"F32": np.dtype(np.float32)}
 
 
@@ -22,6 +25,19 @@ class Declared(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype | str
+
+
+def pieces(text: str, shapes: dict[str, tuple[int, ...]], tensor: Callable[[str], np.ndarray]) -> Iterator[bytes]:
+    """A file of float32 tensors with our own text, piece by piece: a tensor is asked for when its turn comes."""
+    header, end = {"__metadata__": {KEY: text}}, 0
+    for name, shape in shapes.items():
+        start, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": (start, end)}
+    written = json.dumps(header, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % ALIGNED)
+    yield len(written).to_bytes(8, "little") + written
+    for name in shapes:
+        yield memoryview(tensor(name).astype("<f4", copy=False).reshape(-1).view(np.uint8))
 
 
 def read_header(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Declared]]:

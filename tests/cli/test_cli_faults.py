@@ -37,7 +37,8 @@ def begin(*arguments, before="", **options):
     """A command in a process of its own; `before` is Python that runs first."""
     program = f"{before}\nimport sys; from cnncli.cli import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, **pipes | options)
 
 
 def wait_for(process, path):
@@ -167,6 +168,58 @@ def test_other_versions_are_named_and_refused_unless_asked_for(run, mistake, mon
     assert run("train", "--resume", "run", "--other-versions").code == 0
 
 
+def test_data_that_were_moved(run, mistake):
+    three_steps(run)
+    Path("elsewhere").mkdir()
+    Path("mine.npz").rename("elsewhere/mine.npz")
+    code, line = mistake("train", "--resume", "run")
+    assert code == 3
+    assert "mine.npz: no data set or path of that name" in line
+    assert run("train", "--resume", "run", "--dataset", "elsewhere/mine.npz").code == 0
+    write_data(seed=1)
+    assert mistake("train", "--resume", "run", "--dataset", "mine.npz")[0] == 3
+
+
+@pytest.mark.parametrize("options", [["--seed", "0"], ["--epochs", "0"], ["--no-shuffle"], ["--set", "train.seed=1"]])
+def test_a_resumed_run_goes_on_as_it_began(run, mistake, options):
+    three_steps(run)
+    expected = f"error: --resume goes on as the run began: {options[0]} cannot change it (see: cnncli train --help)"
+    assert mistake("train", "--resume", "run", *options) == (2, expected)
+
+
+def test_what_is_no_run(run, mistake):
+    three_steps(run)
+    wanted = "error: run/last.safetensors: is a file: give --resume the run's folder, run"
+    assert mistake("train", "--resume", "run/last.safetensors") == (4, wanted)
+    Path("empty").mkdir()
+    wanted = "error: empty: holds no last.safetensors to resume from: start a run with --model"
+    assert mistake("train", "--resume", "empty") == (4, wanted)
+
+
+def test_a_training_goes_on_when_its_reader_has_left():
+    process = begin(*LONG)
+    wait_for(process, "run/metrics.jsonl")
+    process.stderr.close()
+    lines = len(Path("run/metrics.jsonl").read_text().splitlines())
+    while len(Path("run/metrics.jsonl").read_text().splitlines()) < lines + 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    assert checkpoint.read(Path("run") / runs.LAST).progress.step > 73 * (lines + 2)
+    process.stdout.close()
+
+
+def test_messages_that_cannot_be_written(files):
+    with open("/dev/full", "w") as full:
+        process = begin(*LONG, "--epochs", "1", stderr=full)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+        process = begin("train", "--resume", "missing", stderr=full)
+        process.communicate(timeout=60)
+        assert process.returncode == 4
+
+
 def test_threads_stay_those_that_the_run_began_with(run):
     three_steps(run, "--threads", "1")
     ended = run("train", "--resume", "run", "-v")
@@ -196,6 +249,9 @@ def test_a_damaged_checkpoint_is_one_line_or_the_one_before(run, mistake):
     assert ended.code == 0
     assert "warning: run/last.safetensors: damaged" in ended.err
     assert "; going on from run/step-1.safetensors" in ended.err
+    kept = runs.resumable(Path("run"))
+    assert [path.name for path in kept] == ["last.safetensors", "step-2.safetensors", "step-1.safetensors"]
+    assert [checkpoint.read(path).progress.step for path in kept] == [3, 2, 1]
     tensors = [checkpoint.unpack(data) for data in (wanted, last.read_bytes())]
     assert {k: t.tobytes() for k, t in tensors[0].items()} == {k: t.tobytes() for k, t in tensors[1].items()}
     found = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[-1])
@@ -212,10 +268,10 @@ WIDE = MODEL.replace("dense: 10", "dense: 60000\n  - relu\n  - dense: 10")  # 25
     ("text", "options", "expected"),
     [
         # 4 x 65536^3 weights, their gradients and two slots of 4 bytes: 2^54
-        (HUGE, [], r"training in batches of 1 needs 16.* PiB of memory, .* are available: layer 3_dense takes most"),
-        (MODEL, ["--max-memory", "1MB"], r"training in batches of 1 needs .* KiB of memory, 0 B are left of --max-mem"),
+        (HUGE, [], r"training needs 16 PiB of memory, .* are available: layer 3_dense takes most"),
+        (MODEL, ["--max-memory", "1MB"], r"training needs .* KiB of memory, 0 B are left of --max-mem"),
         (WIDE, ["--max-memory", "300MB"],
-         r"training in batches of (1|20) needs .* MiB of memory, .* are left of --max-memory: layer 3_dense takes"),
+         r"training needs .* MiB of memory, .* are left of --max-memory: layer 3_dense takes"),
         (MODEL, ["--max-memory", "much"], "Invalid value for '--max-memory': 'much' is no size: write 512MB, 2GB"),
     ],
 )  # fmt: skip
@@ -242,7 +298,7 @@ resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 200_000
 @pytest.mark.parametrize(
     ("more", "code", "expected"),
     [
-        ("", 2, r"training in batches of 1 needs .* are available: layer 3_dense takes most"),
+        ("", 2, r"training needs .* are available: layer 3_dense takes most"),
         ("memory.available = lambda: 1e18", 1, "out of memory: try a smaller --batch-size"),
     ],
     ids=["estimated", "allocated"],

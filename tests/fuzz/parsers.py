@@ -22,12 +22,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "robustness"))
+
+from signing import signed
+
 from cnncli import network, spec
 from cnncli.datasets import cifar, idx, images, npy_folder, npz, pairs, riff
 from cnncli.errors import CheckpointError, CnncliError, DataError, SpecificationError
 from cnncli.training import checkpoint
 
-ROBUSTNESS = Path(__file__).parent.parent / "robustness"
 MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
 
@@ -220,7 +224,6 @@ def sounds() -> list[bytes]:
 
 
 def checkpoints() -> list[bytes]:
-    sys.path.insert(0, str(ROBUSTNESS))
     from hostile_checkpoints import good, packed
 
     return [packed(good()[0].encode(), good()[1])]
@@ -231,9 +234,7 @@ def length_and_digest(content: bytes) -> bytes:
     end = content.rfind(b"}}") + 2
     end += len(content[end:]) - len(content[end:].lstrip(b" "))  # a header is filled up to whole words
     content = struct.pack("<Q", max(0, end - 8)) + content[8:]
-    unsigned = checkpoint.UNSIGNED.encode()
-    content = re.sub(rb'(?<=sha256\\": \\")[0-9a-f]{64}', unsigned, content)
-    return b"".join(checkpoint.sign(content)) if unsigned in content else content
+    return signed(re.sub(rb'(?<=sha256\\": \\")[0-9a-f]{64}', checkpoint.UNSIGNED.encode(), content))
 
 
 PARSERS = {

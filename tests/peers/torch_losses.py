@@ -28,8 +28,13 @@ def network(model: str, dtype) -> Network:
     specification = spec.read(model, [*changes, *(f"layers[{i}].dropout.rate=0" for i in chances)])
     found = Network(specification, dtype)
     if dtype != np.float32:  # the same first values, to the last bit
-        found.parameters.load(Network(specification).parameters.save())
+        found.parameters.load(tensors(Network(specification)))
     return found
+
+
+def tensors(of: Network) -> dict[str, np.ndarray]:
+    """Its parameters and running averages in the files' order and shapes."""
+    return {name: of.parameters.tensor(name) for name in of.parameters.declared | of.parameters.counted}
 
 
 def batch(of: Network, images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +64,7 @@ def torchs(model: str, dtype, images: int, lr: float, python: str, threads: int,
     x, labels = batch(of, images)
     with tempfile.TemporaryDirectory() as folder, peer("torch", "eager", python, threads) as worker:
         file = os.path.join(folder, "given.npz")
-        np.savez(file, x=x, labels=labels, **of.parameters.save())
+        np.savez(file, x=x, labels=labels, **tensors(of))
         asked = {"program": program(of.specification), "file": file, "dtype": np.dtype(dtype).name}
         return worker.make("losses", **asked, lr=lr, steps=steps, threads=threads)["losses"]
 

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from child import Commands
 from hostile_arrays import CASES as ARRAYS
 from hostile_checkpoints import CASES as CHECKPOINTS

@@ -25,7 +25,7 @@ import small_runs
 
 from cnncli.errors import StoppedError
 
-CALLS = [(os, name) for name in ("open", "write", "pwrite", "fsync", "replace", "rename", "mkdir", "ftruncate")]
+CALLS = [(os, name) for name in ("open", "write", "pwrite", "fsync", "replace", "rename", "link", "mkdir", "ftruncate")]
 CALLS += [(builtins, "open"), (io, "open")]
 ERRORS = errno.ENOSPC, errno.EIO, errno.EACCES
 CODES = {0, 1, 2, 3, 4}  # of the documented ones, those that a fault may end in

@@ -115,6 +115,10 @@ def recorded(folder: Path, after_each):
             names[inside(target)] = names.pop(inside(source))
             disk.rename(names)
 
+    def linked(_, source, target):
+        if inside(target):
+            disk.rename({**disk.now, inside(target): disk.now[inside(source)]})
+
     def removed(_, path, **options):
         if inside(path):
             disk.rename({name: file for name, file in disk.now.items() if name != inside(path)})
@@ -129,7 +133,7 @@ def recorded(folder: Path, after_each):
         return call
 
     told = {"open": opened, "write": written, "pwrite": written, "ftruncate": truncated, "fsync": flushed}
-    told |= {"close": closed, "replace": renamed, "unlink": removed}
+    told |= {"close": closed, "replace": renamed, "link": linked, "unlink": removed}
     for name in told:
         originals[name] = getattr(os, name)
         setattr(os, name, follow(name, originals[name], told[name]))
@@ -155,8 +159,8 @@ def losses(folder: Path, model: Path) -> tuple[int, list[tuple[int | None, dict[
 
     write = checkpoint.write
 
-    def told(path, found):
-        write(path, found)
+    def told(path, found, *slots):
+        write(path, found, *slots)
         if path.name == runs.LAST:
             saved.append(found.progress.step)
 

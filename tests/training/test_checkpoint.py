@@ -2,11 +2,13 @@
 
 import contextlib
 import re
-from dataclasses import replace
+import tracemalloc
 
+import networks
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
+from signing import changed, signed
 
 from cnncli import spec
 from cnncli.datasets.batches import Normalization
@@ -23,7 +25,7 @@ def tiny(text=TINY, seed=0):
     network = Network(spec.parse(text, "tiny.yaml"), seed=seed)
     normalization = Normalization(255.0, np.array([0.25, 0.5]), np.array([1.0, 2.0]))
     progress = Progress(Given("mine.npz", None, True, None, {"classes": "0f"}), 3, 0.5, Tally(1.5, 2, 3, 4), 17)
-    return Checkpoint(network, ("cat", "dög"), normalization, progress, network.parameters.save())
+    return Checkpoint(network, ("cat", "dög"), normalization, progress)
 
 
 @pytest.fixture
@@ -39,11 +41,11 @@ def digest_of(data):
     return slice(*found.span())
 
 
-def signed(data, place=None):
+def signed_again(data, place=None):
     """The bytes of a changed checkpoint with their right digest."""
     data, place = bytearray(data), place or digest_of(data)
     data[place] = checkpoint.UNSIGNED.encode()
-    return b"".join(checkpoint.sign(bytes(data)))
+    return signed(bytes(data))
 
 
 def message(path):
@@ -71,21 +73,49 @@ def test_running_averages_are_part_of_it(tmp_path):
     text = TINY.replace("flatten", "batch_norm, flatten")
     wanted, path = tiny(text), tmp_path / "tiny.safetensors"
     wanted.network.parameters.state[:] = np.arange(wanted.network.parameters.state.size) + 1
-    tensors = wanted.network.parameters.save()
+    tensors = networks.saved(wanted.network.parameters)
     assert {name for name in tensors if "running" in name} == {"1_batch_norm.running_mean", "1_batch_norm.running_var"}
-    checkpoint.write(path, replace(wanted, tensors=tensors))
-    found = checkpoint.read(path).network.parameters.save()
+    checkpoint.write(path, wanted)
+    found = networks.saved(checkpoint.read(path).network.parameters)
     assert found.keys() == tensors.keys()
     assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
+    data = path.read_bytes()
     for name in ("1_batch_norm.running_mean", "1_batch_norm.running_var"):
-        rest = {other: tensor for other, tensor in tensors.items() if other != name}
-        checkpoint.write(path, replace(wanted, tensors=rest))
+        path.write_bytes(changed(data, lambda about, header, name=name: header.update(other=header.pop(name))))
         assert message(path) == f"{path}: is of another network: it has no {name}"
 
 
 def test_two_writes_of_one_state_are_the_same_bytes(tmp_path, written):
     checkpoint.write(tmp_path / "again.safetensors", tiny())
     assert written.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+
+
+def test_what_is_written_is_what_the_library_writes(tmp_path):
+    text = TINY.replace("flatten", "batch_norm, flatten")
+    slots = {"mean": np.arange(tiny(text).network.parameters.values.size, dtype=np.float32)}
+    written = tiny(text)
+    checkpoint.write(tmp_path / "a.safetensors", written, slots)
+    wanted = networks.saved(written.network.parameters)
+    wanted |= {f"mean/{name}": of for name, of in networks.saved(written.network.parameters, slots["mean"]).items()}
+    found = load_file(tmp_path / "a.safetensors")
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    length = int.from_bytes((tmp_path / "a.safetensors").read_bytes()[:8], "little")
+    assert length % 8 == 0  # as the format wants it for those who map files
+
+
+def test_writing_takes_the_memory_of_a_tensor_and_not_of_all(tmp_path):
+    layers = ", ".join(["dense: 300"] * 20)
+    large = tiny(f"name: deep\ninput: {{channels: 2, size: [3, 3]}}\nlayers: [flatten, {layers}]\n")
+    tracemalloc.start()
+    try:
+        checkpoint.write(tmp_path / "deep.safetensors", large, {"mean": large.network.parameters.values})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    of_file = (tmp_path / "deep.safetensors").stat().st_size
+    assert of_file > 40 * 300 * 299 * 4 * 0.9
+    assert peak < of_file / 8
 
 
 def test_every_truncation_is_one_line(written):
@@ -110,13 +140,13 @@ def test_every_flipped_byte_of_a_header_with_a_right_digest_is_read_or_one_line(
     for i in range(8 + int.from_bytes(data[:8], "little")):
         for flip in (0x01, 0x15, 0xFF):
             changed = data[:i] + bytes([data[i] ^ flip]) + data[i + 1 :]
-            written.write_bytes(changed if place.start <= i < place.stop else signed(changed, place))
+            written.write_bytes(changed if place.start <= i < place.stop else signed_again(changed, place))
             with contextlib.suppress(CheckpointError):  # anything else is a traceback to the user
                 checkpoint.read(written)
 
 
 def test_a_checkpoint_of_another_format_says_so(written):
-    written.write_bytes(signed(written.read_bytes().replace(b"cnncli-2", b"cnncli-1")))
+    written.write_bytes(signed_again(written.read_bytes().replace(b"cnncli-2", b"cnncli-1")))
     assert "not a checkpoint of this version of cnncli" in message(written)
 
 
@@ -132,10 +162,8 @@ def test_a_checkpoint_of_another_format_says_so(written):
     ],
 )  # fmt: skip
 def test_tensors_of_another_network(written, text, expected):
-    network, tensors = Network(spec.parse(text, "t.yaml")), checkpoint.read(written).tensors
-    with pytest.raises(CheckpointError) as caught:
-        checkpoint.load_parameters(written, network, tensors)
-    assert str(caught.value) == f"{written}: {expected}"
+    written.write_bytes(changed(written.read_bytes(), lambda about, header: about.update(specification=text)))
+    assert message(written) == f"{written}: {expected}"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +174,10 @@ def test_tensors_of_another_network(written, text, expected):
         ('"metrics": 17', '"metrics": -1'),
         ('"shuffle": true', '"shuffle": null'),
         ('"threads": null', '"threads": "x"'),
+        ('"threads": null', '"threads": true'),
+        ('"threads": null', '"threads": -3'),
+        ('"threads": null', '"threads": 0'),
+        ('"deviation": [1.0, ', '"deviation": [1e-320, '),
         ('{"classes": "0f"}', '["classes", "0f"]'),
         ("mine.npz", "mine\\u0000zz"),
     ],
@@ -156,7 +188,7 @@ def test_progress_that_makes_no_sense(tmp_path, written, damage):
     assert old in data
     changed = data.replace(old, new, 1)
     length = int.from_bytes(data[:8], "little") + len(changed) - len(data)
-    written.write_bytes(signed(length.to_bytes(8, "little") + changed[8:]))
+    written.write_bytes(signed_again(length.to_bytes(8, "little") + changed[8:]))
     if damage[0] != "mine.npz":  # a name is only a name
         assert "damaged, or not a checkpoint" in message(written)
 

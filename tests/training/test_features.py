@@ -44,7 +44,7 @@ def test_patches_are_what_the_filters_see(layers, size):
     network, feeder = network_of(layers, size=size), feeder_of(size, 2)
     node = next(n for n in network.nodes if getattr(getattr(n.layer, "init", None), "kind", "") == "pca")
     patches = take_patches(network, feeder, node, 300, GENERATOR(1))
-    saved = network.parameters.save()
+    saved = networks.saved(network.parameters)
     weights = saved[f"{node.path}.weight"].reshape(4, -1)
     found = patches @ weights.T + saved[f"{node.path}.bias"]
     behind = network.nodes[network.nodes.index(node) + 1]
@@ -165,14 +165,14 @@ def test_of_normalised_windows_patches_are_normalised(center):
     network = network_of(f"normalized_conv: {{{options}, init: pca}}|flatten|dense: 3")
     node, feeder = network.nodes[0], feeder_of((7, 6), 2)
     patches = node.layer.normalize(take_patches(network, feeder, node, 300, GENERATOR(1)))
-    found = patches @ network.parameters.save()["0_normalized_conv.weight"].reshape(4, -1).T
+    found = patches @ networks.saved(network.parameters)["0_normalized_conv.weight"].reshape(4, -1).T
     plan, values = network.before(network.nodes[1], 50)
     feeder.fill(plan, np.arange(50), 0)
     plan.infer()
     assert abs(found[:, None] - values.interior.reshape(-1, 4)[None]).max(2).min(1).max() < 1e-12
     learn_features(network, feeder, 4)
     learned, _ = initializer("pca").learn(node.layer.normalize(all_patches(network, feeder, 4)), 4, GENERATOR(0))
-    np.testing.assert_allclose(network.parameters.save()["0_normalized_conv.weight"].reshape(4, -1), learned)
+    np.testing.assert_allclose(networks.saved(network.parameters)["0_normalized_conv.weight"].reshape(4, -1), learned)
 
 
 @pytest.mark.parametrize("options", ["dilation: 2", "flip: true", "bias: untied", "dilation: [1, 3], flip: true"])
@@ -225,12 +225,12 @@ def test_bits_do_not_depend_on_the_number_of_threads(layer, kind):
     for threads in range(1, kernels.most_threads() + 1):
         kernels.set_threads(threads)
         network, heard = network_of(layers), []
-        before = network.parameters.save()
+        before = networks.saved(network.parameters)
         learn_features(network, feeder_of((7, 6), 2), 4, lambda *what, heard=heard: heard.append(what))
         found.add(network.parameters.values.tobytes())
         paths = [f"{position}_{layer}" for position in (0, 2)]
         assert heard == [(path, kind) for path in paths]
-        after = network.parameters.save()
+        after = networks.saved(network.parameters)
         moved = {name for name in after if not np.array_equal(after[name], before[name])}
         assert moved == {f"{path}.{name}" for path in paths for name in ("weight", "bias")}
     kernels.set_threads(kernels.most_threads())
@@ -276,9 +276,9 @@ def test_a_threshold_is_never_dropped(layers, kind):
 def test_without_a_threshold_a_bias_is_not_needed(kind):
     layer = f"normalized_conv: {{filters: 4, bias: false, center: false, init: {{{kind}: {{threshold: 0}}}}}}"
     network = network_of(f"{layer}|flatten|dense: 3")
-    before = network.parameters.save()["0_normalized_conv.weight"]
+    before = networks.saved(network.parameters)["0_normalized_conv.weight"]
     learn_features(network, feeder_of((7, 6), 2), 0)
-    assert (network.parameters.save()["0_normalized_conv.weight"] != before).any()
+    assert (networks.saved(network.parameters)["0_normalized_conv.weight"] != before).any()
 
 
 @pytest.mark.parametrize("layer", ["conv: {filters: 4", "flatten|dense: {units: 4"])

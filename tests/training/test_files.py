@@ -21,10 +21,10 @@ def short_writes(monkeypatch):
 @pytest.mark.parametrize("failing", ["open", "chmod", "write", "fsync", "replace"])
 def test_a_failing_disk_leaves_the_file_before(tmp_path, monkeypatch, failing):
     path = tmp_path / "file"
-    files.write_atomically(path, b"before")
+    files.write_atomically(path, [b"before"])
     monkeypatch.setattr(os, failing, fail)
     with pytest.raises(OSError, match="No space left") as caught:
-        files.write_atomically(path, b"after")
+        files.write_atomically(path, [b"after"])
     monkeypatch.undo()
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b"before"
@@ -41,14 +41,41 @@ def test_a_folder_that_cannot_be_flushed_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fsync_of_folder)
     with pytest.raises(OSError, match="Input/output error") as caught:
-        files.write_atomically(path, b"after")
+        files.write_atomically(path, [b"after"])
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b"after"
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_the_same_file_under_another_name(tmp_path, monkeypatch, links):
+    if not links:  # as on FAT
+        monkeypatch.setattr(os, "link", lambda *paths: fail())
+    path, other = tmp_path / "file", tmp_path / "other"
+    with pytest.raises(FileNotFoundError):
+        files.same_file(path, other)
+    for content in (b"one", b"two", b"two"):  # the third time it is the same file already
+        files.write_atomically(path, [content])
+        files.same_file(path, other)
+        files.same_file(path, other)
+        assert other.read_bytes() == content
+    files.write_atomically(path, [b"three"])
+    assert other.read_bytes() == b"two"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "other"]
+
+
+@pytest.mark.parametrize("failing", ["replace", "fsync"])
+def test_a_name_that_cannot_be_given_is_told(tmp_path, monkeypatch, failing):
+    (tmp_path / "file").write_bytes(b"one")
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.same_file(tmp_path / "file", tmp_path / "other")
+    assert caught.value.filename == str(tmp_path / "other")
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
     short_writes(monkeypatch)
-    files.write_atomically(tmp_path / "file", b"0123456789")
+    files.write_atomically(tmp_path / "file", [b"0123456789"])
     files.put(tmp_path / "file", 4, b"abcdefg")
     assert (tmp_path / "file").read_bytes() == b"0123abcdefg"
 

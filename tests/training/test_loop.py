@@ -190,9 +190,12 @@ def test_minutes_between_checkpoints_count_from_the_last_of_that_name(tmp_path, 
     monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
     run, saved = new_run(tmp_path, digits, "train.save_every=1min", "train.optimizer.adam.lr=0.01"), []
     write = checkpoint.write
-    monkeypatch.setattr(
-        checkpoint, "write", lambda path, found: (saved.append((path.name, found.progress.step)), write(path, found))
-    )
+
+    def told(path, now, *slots):
+        saved.append((path.name, now.progress.step))
+        write(path, now, *slots)
+
+    monkeypatch.setattr(checkpoint, "write", told)
     run.train(Listener())
     steps = [step for name, step in saved if name == runs.LAST]
     assert max(b - a for a, b in itertools.pairwise(steps)) <= 4

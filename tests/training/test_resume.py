@@ -146,7 +146,7 @@ def test_what_was_kept_goes_on_to_the_same_bits(tmp_path, digits, whole):
         "step-2.safetensors",
         "step-1.safetensors",
     ]
-    (folder / "step-2.safetensors").replace(folder / runs.LAST)
+    runs.go_back_to(folder / "step-2.safetensors")
     run = resumed(folder, digits)
     assert run.progress.step == 2
     run.train(Listener())
@@ -193,3 +193,23 @@ def test_a_loss_that_is_not_finite_names_the_first_layer(tmp_path, digits):
     ):
         run.train(Listener())
     assert checkpoint.read(tmp_path / "run" / runs.LAST).progress.step == 2
+
+
+def test_a_test_loss_that_is_not_finite_names_the_first_layer(tmp_path, digits):
+    images = digits.test.images.astype(np.float32)
+    images[-1] = np.inf
+    test = replace(digits.test, images=images)
+    run = new_run(tmp_path / "run", replace(digits, test=test), text_of("adam"))
+    with pytest.raises(DivergedError, match=r"^the test loss became \w+ after step 4, first in layer 0_conv: try"):
+        run.train(Listener())
+    assert checkpoint.read(tmp_path / "run" / runs.LAST).progress.step == 0
+    assert not (tmp_path / "run" / runs.METRICS).exists()
+
+
+def test_a_resumed_run_does_not_hold_its_checkpoint(tmp_path, digits):
+    with pytest.raises(StoppedError):
+        new_run(tmp_path / "cut", digits, text_of("adam")).train(Listener(), stop=after(1))
+    found = checkpoint.read(tmp_path / "cut" / runs.LAST)
+    assert found.tensors
+    Run(found.network, digits, tmp_path / "cut", found.progress.given, found.normalization).restore(found)
+    assert not found.tensors

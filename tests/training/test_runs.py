@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cnncli.errors import CheckpointError, CnncliError
 from cnncli.training import runs
+from cnncli.training.files import write_atomically
 
 HOLD = """
 import pathlib, sys, time
@@ -118,6 +120,18 @@ def test_metrics_are_added_at_their_offset(tmp_path):
         file.write(b'{"torn')
     assert runs.add_metrics(tmp_path, end, {"step": 10}) == 25
     assert (tmp_path / runs.METRICS).read_text() == '{"step": 5}\n{"step": 10}\n'
+    (tmp_path / runs.METRICS).unlink()  # by somebody, in the middle of the run
+    assert runs.add_metrics(tmp_path, 25, {"step": 15}) == 13
+    assert (tmp_path / runs.METRICS).read_text() == '{"step": 15}\n'
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_metrics_that_are_no_file_are_one_line(tmp_path, make):
+    make(tmp_path / runs.METRICS)
+    with pytest.raises(CnncliError, match=r"metrics\.jsonl: is not a file: move it away"):
+        runs.forget_after(tmp_path, 0)
+    with pytest.raises(OSError, match=r"Is a directory|No such device or address"):
+        runs.add_metrics(tmp_path, 0, {"step": 5})
 
 
 @pytest.mark.parametrize(("changed", "line"), [("a\nB\nc\n", 2), ("a\nb\nc\nd\n", 4), ("a\nb\n", 3), ("", 1)])
@@ -136,9 +150,23 @@ def test_a_changed_model_is_named_by_its_line(tmp_path, changed, line):
 def test_the_last_checkpoints_are_kept(tmp_path):
     for step in range(0, 130, 10):
         if step:
-            runs.keep_older(tmp_path, step - 10, 2)
-        (tmp_path / runs.LAST).write_text(str(step))
+            runs.keep_older(tmp_path, step - 10)
+        write_atomically(tmp_path / runs.LAST, [str(step).encode()])
+        runs.forget_older(tmp_path, 2)
     (tmp_path / "step-x.safetensors").write_text("somebody's own")
     found = runs.resumable(tmp_path)
     assert [path.name for path in found] == [runs.LAST, "step-110.safetensors", "step-100.safetensors"]
     assert [path.read_text() for path in found] == ["120", "110", "100"]
+
+
+def test_the_last_checkpoint_may_have_been_taken_away(tmp_path):
+    runs.keep_older(tmp_path, 10)
+    assert not runs.resumable(tmp_path)
+
+
+def test_a_kept_checkpoint_becomes_the_last_in_place_of_damaged_ones(tmp_path):
+    for name in ("step-10", "step-20", "step-30", "last"):
+        (tmp_path / f"{name}.safetensors").write_text(name)
+    runs.go_back_to(tmp_path / "step-10.safetensors")
+    assert [path.name for path in runs.resumable(tmp_path)] == [runs.LAST, "step-10.safetensors"]
+    assert (tmp_path / runs.LAST).read_text() == "step-10"
