@@ -9,7 +9,7 @@ from serving import CERTIFICATE, Server, ranged
 
 from cnncli.datasets import download, web
 
-SLOW = ("silent", "stalls", "slow loris")
+SLOW = ("silent", "stalls", "slow loris", "goes on", "drips a head", "drips a trailer", "trailers without end")
 PAGE = b"<!doctype html><title>Sign in to this network</title>"
 
 
@@ -45,6 +45,20 @@ def raw(answer: bytes):
     return lambda handler: handler.wfile.write(answer)
 
 
+def repeated(before: bytes, piece: bytes, pause: float = 0):
+    """`before`, then `piece` again and again."""
+
+    def answer(handler):
+        handler.wfile.write(before)
+        while not handler.server.ended.wait(pause):
+            handler.wfile.write(piece)
+
+    return answer
+
+
+LAST = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+
+
 FAULTS = {
     "absent": Fault(lambda _: plain(b"", 404), "HTTP 404"),
     "forbidden": Fault(lambda _: plain(b"", 403), "HTTP 403"),
@@ -53,6 +67,10 @@ FAULTS = {
     "silent": Fault(lambda _: lambda handler: handler.server.ended.wait(60), "no answer in time", tried=3),
     "stalls": Fault(lambda c: ranged(c, most=5, stall=True), "no answer in time", tried=3),
     "slow loris": Fault(lambda c: ranged(c, pause=0.02), "too slow", tried=3),
+    "goes on": Fault(lambda _: repeated(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no answer in time", tried=3),
+    "drips a head": Fault(lambda _: repeated(b"HTTP/1.1 200 OK\r\nA: ", b"a", 0.02), "no answer in time", tried=3),
+    "drips a trailer": Fault(lambda _: repeated(LAST, b"a", 0.02), "no answer in time", tried=3),
+    "trailers without end": Fault(lambda _: repeated(LAST, b"A: a\r\n"), "no answer in time", tried=3),
     "hangs up": Fault(lambda _: raw(b""), "connection failed", tried=3),
     "breaks off": Fault(lambda c: ranged(c, most=5), "connection failed", tried=3),
     "breaks off in a chunk": Fault(lambda c: chunked(c[:5], b"20\r\nfew"), "connection failed", tried=3),
@@ -73,6 +91,9 @@ FAULTS = {
     "not http": Fault(lambda _: raw(b"220 ready for mail\r\n"), "connection failed", tried=3),
     "an endless header": Fault(lambda _: raw(b"HTTP/1.1 200 OK\r\nA: " + bytes(10**6)), "connection failed", tried=3),
     "a circle": Fault(lambda _: plain(b"", 302, Location="/bad/again"), "connection failed", tried=3),
+    "to itself, endless": Fault(
+        lambda _: repeated(b"HTTP/1.1 302 Found\r\nLocation: /bad/again\r\n\r\n", bytes(2**16)), "connection failed", tried=3
+    ),
     "to a file": Fault(lambda _: plain(b"", 302, Location="file:///etc/passwd"), "connection failed", tried=3),
     "to nowhere": Fault(lambda _: plain(b"", 302, Location="http://a..b/"), "not a usable address"),
 }
