@@ -12,6 +12,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import click
 
 from cnncli import __version__
+from cnncli.cli import environment
 from cnncli.errors import CnncliError, one_line
 
 COMMANDS = {
@@ -58,6 +59,7 @@ def cli():
       cnncli eval                                the newest run, on its test images
       cnncli benchmark                           LeNet's speed on this machine
     """
+    environment.check()
 
 
 def fail(message: str, code: int) -> None:
@@ -67,8 +69,21 @@ def fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
+def _open_streams() -> None:
+    """Give a process that began without one of its streams, as by `2>&-`, one to nowhere.
+
+    The next file that it opens would have the number of that stream, and what a library says would be written into it.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: the stream's own
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w"))  # noqa: SIM115 (as long as the process)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Whatever a user may do wrong ends in one line and the documented exit code."""
+    _open_streams()
     if hasattr(sys.stdout, "reconfigure"):  # names of files may be no text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -90,3 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
     except MemoryError:
         fail("out of memory: try a smaller --batch-size, or a smaller model (cnncli summary shows what needs it)", 1)
+    except (RuntimeWarning, ValueError) as error:
+        if problem := environment.problem(error):
+            fail(problem, 2)
+        raise

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cnncli.cli import options
+from cnncli.errors import printable
 
 EXAMPLE = "6x14>16 5 p0"  # LeNet's second convolution: its dense matrix takes 7.5 MB
 SUITES = ("resnet50", "resnet18", "vgg16", "mobilenet", "lenet", "cifar")
@@ -55,7 +56,7 @@ def _peers(context, parameter, value):
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="How often each is measured.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.01),
+    type=options.Finite(0.01),
     help="How long each contestant is measured  [default: 12; 1 for each single convolution]",
 )
 @click.option("--cold", is_flag=True, help="Begin with an empty kernel cache: the first step compiles.")
@@ -130,4 +131,4 @@ def _telling():
     from tqdm import tqdm
 
     with tqdm(bar_format="{desc}  {elapsed}", leave=False) as bar:
-        yield bar.set_description_str
+        yield lambda text: bar.set_description_str(printable(text))

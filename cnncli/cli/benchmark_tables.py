@@ -20,7 +20,7 @@ time is too large to be built. Edge detection: Goodfellow, Bengio and Courville 
 def print_machine(limits: dict) -> None:
     """What the machine can do."""
     bits, size = limits["vector_bits"], limits["bandwidth_bytes"] / 2**20
-    click.echo(
+    options.say(
         f"{limits['processor']}, {_threads(limits['threads'])}: peak {limits['peak_gflops']:,.0f} GFLOP/s "
         f"(float32 multiply-adds in {bits}-bit registers), memory {limits['bandwidth_gbs']:.1f} GB/s "
         f"(a = b + s*c over {size:,.0f} MiB, 12 bytes an element counted)"
@@ -34,7 +34,7 @@ def _threads(count: int) -> str:
 def print_networks(results: list[dict]) -> None:
     """A row for each number of threads; then the peers, the layers."""
     first = results[0]
-    click.echo(f"{first['net']}, batch {first['batch']}")
+    options.say(f"{first['net']}, batch {first['batch']}")
     for result in results:
         print_machine(result["machine"])
     click.echo()
@@ -86,7 +86,7 @@ def _print_peers(result):
         for peer in result["peers"]:
             for mode, known in peer["modes"].items():
                 if known["first_step_seconds"] is not None:
-                    click.echo(f"{peer['name']} {mode}: {_start(known)}")
+                    options.say(f"{peer['name']} {mode}: {_start(known)}")
 
 
 def _print_layers(result):
@@ -114,10 +114,11 @@ def _speed(part):
 def print_suites(results: list[dict]) -> None:
     """A row for each convolution, and the ratios' mean and minimum."""
     for result in results:
-        click.echo(f"{result['suite']}, batch {result['batch']}, {result['rounds']} rounds")
+        options.say(f"{result['suite']}, batch {result['batch']}, {result['rounds']} rounds")
         print_machine(result["machine"])
         peers = "".join(f"; {name}: {name} {version}'s time over ours" for name, version in result["peers"].items())
-        click.echo(f"{SPEEDS}{peers}.\n{LEAST}.\nOf a first layer nobody needs the data gradient.\n")
+        options.say(f"{SPEEDS}{peers}.")
+        click.echo(f"{LEAST}.\nOf a first layer nobody needs the data gradient.\n")
         heads, rows = ["convolution", "MFLOP", "MB", "least ms"], []
         for part in PARTS.values():
             heads += [f"{part} ms", "GFLOP/s", "peak", *result["peers"]]
@@ -134,7 +135,7 @@ def print_suites(results: list[dict]) -> None:
         options.print_table(heads, rows, right=range(1, len(heads)))
         for peer, parts in result["summary"].items():
             for part, found in parts.items():
-                click.echo(
+                options.say(
                     f"{peer}, {PARTS.get(part, part)}: geometric mean {found['geometric_mean']:.2f}, "
                     f"minimum {found['minimum']:.2f} ({found['at']})"
                 )
@@ -149,7 +150,8 @@ def print_algorithms(results: list[dict]) -> None:
     for result in results:
         click.echo(f"{_threads(result['threads'])}, {result['rounds']} rounds")
         for found in result["convolutions"]:
-            click.echo(f"\n{found['name']}: {found['input']} -> {found['output']}, batch {found['batch']}")
+            click.echo()
+            options.say(f"{found['name']}: {found['input']} -> {found['output']}, batch {found['batch']}")
             rows = [
                 [row["algorithm"], f"{row['stored_floats']:,}", f"{row['operations']:,}", *_time(row)]
                 for row in found["algorithms"]

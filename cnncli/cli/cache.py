@@ -75,7 +75,7 @@ def warm(as_json):
     if as_json:
         options.print_json(result)
     else:
-        click.echo(f"{result['folder']}: {result['entries']} kernels, {_mega(result['bytes'])}, in {seconds:.1f} s")
+        options.say(f"{result['folder']}: {result['entries']} kernels, {_mega(result['bytes'])}, in {seconds:.1f} s")
 
 
 @command.command("clear")
@@ -98,7 +98,7 @@ def clear(stale, as_json):
     if as_json:
         options.print_json({"home": str(kernels.cache_home()), "folders": len(removed), "bytes": freed})
     else:
-        click.echo(f"{kernels.cache_home()}: removed {_many(len(removed))}, {_mega(freed)}")
+        options.say(f"{kernels.cache_home()}: removed {_many(len(removed))}, {_mega(freed)}")
 
 
 def _folders() -> list[Path]:

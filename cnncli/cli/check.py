@@ -5,7 +5,7 @@ import sys
 import click
 
 from cnncli.cli import options
-from cnncli.errors import CnncliError, printable
+from cnncli.errors import CnncliError
 
 
 @click.command("check")
@@ -52,8 +52,8 @@ def _check(file: str, overrides: tuple[str, ...]) -> dict:
 
 def _print(result: dict) -> None:
     if not result["ok"]:
-        click.echo(f"error: {result['error']}", err=True)
+        options.say(f"error: {result['error']}", err=True)
         return
     layers = f"{result['layers']} layer{'' if result['layers'] == 1 else 's'}"
     counts = f"{layers}, {result['parameters']:,} parameters"
-    click.echo(f"{printable(result['file'])}: ok, {counts}, {result['input']} -> {result['output']}")
+    options.say(f"{result['file']}: ok, {counts}, {result['input']} -> {result['output']}")

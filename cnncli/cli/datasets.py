@@ -3,7 +3,6 @@
 import click
 
 from cnncli.cli import options
-from cnncli.errors import printable
 
 MEANING = {
     "classes": "a class each",
@@ -53,7 +52,7 @@ def _show(name_or_path, data_dir, as_json) -> None:
         options.print_json(found)
         return
     size, samples = "x".join(map(str, found["input"])), f"{found['train']:,} + {found['test']:,} samples"
-    click.echo(f"{printable(found['source'])}: {samples} of {size} {found['type']}, {MEANING[found['task']]}")
+    options.say(f"{found['source']}: {samples} of {size} {found['type']}, {MEANING[found['task']]}")
     if found["classes"]:
         rows = [[row["class"], f"{row['train']:,}", f"{row['test']:,}"] for row in found["classes"]]
         click.echo()
@@ -67,7 +66,7 @@ def _list(data_dir, as_json) -> None:
     if as_json:
         options.print_json({"datasets": found, "formats": FORMATS})
     else:
-        rows = [[d["name"], _text(d) + ("\n" if d is not found[-1] else "")] for d in found]
+        rows = [[d["name"], _text(d) + ([""] if d is not found[-1] else [])] for d in found]
         options.print_table(["name", "what it holds, and where it lies"], rows)
         click.echo()
         options.print_table(["by path", "what is read"], [[kind, text] for kind, text in FORMATS.items()])
@@ -91,9 +90,9 @@ def _describe(name, entry, data_dir) -> dict:
     }
 
 
-def _text(d: dict) -> str:
+def _text(d: dict) -> list[str]:
     """Lines, because a row of all this is longer than a terminal is wide."""
     size, classes = "x".join(map(str, d["input"])), len(d["classes"])
     samples = f"{d['train']:,} + {d['test']:,} samples of {size} in {classes} classes"
     where = d["folder"] or f"not downloaded (cnncli download {d['name']})"
-    return f"{d['title']}\n{samples}\nlicence: {d['licence']}\n{where}"
+    return [d["title"], samples, f"licence: {d['licence']}", where]

@@ -37,7 +37,7 @@ def command(name, data_dir, mirrors, as_json):
     if as_json:
         options.print_json({"name": name, "folder": folder, "files": [file.name for file in files]})
     else:
-        click.echo(folder)
+        options.say(folder)
 
 
 def _bar(name: str, size: int, there: int):

@@ -36,13 +36,14 @@ def command(run_or_checkpoint, dataset, data_dir, split, batch_size, threads, as
         return
     on = f"on {summary['count']:,} {split} images"
     if "accuracy" not in summary:
-        click.echo(f"{path}: loss {summary['loss']:.4g} {on}")
+        options.say(f"{path}: loss {summary['loss']:.4g} {on}")
         return
     shares, columns = [("accuracy", "accuracy"), ("top-5", "top5_accuracy")], {"F1": "f1"}
     if evaluation.task == PIXELS:
         shares, columns = [("accuracy", "accuracy"), ("mean IoU", "mean_iou")], {"F1": "f1", "IoU": "iou"}
     measured = ", ".join(f"{name} {_percent(summary[key], 2)}" for name, key in shares)
-    click.echo(f"{path}: {measured}, loss {summary['loss']:.4f} {on}\n")
+    options.say(f"{path}: {measured}, loss {summary['loss']:.4f} {on}")
+    click.echo()
     columns = {"precision": "precision", "recall": "recall", **columns}
     rows = [[r["class"], *(_percent(r[key]) for key in columns.values()), r["count"]] for r in summary["per_class"]]
     head = ["class", *columns, "pixels" if evaluation.task == PIXELS else "images"]

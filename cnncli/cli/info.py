@@ -7,6 +7,7 @@ import click
 
 from cnncli import __version__
 from cnncli.cli import options
+from cnncli.errors import DataError
 
 PLAIN = ("cnncli", "python", "numba", "llvmlite", "numpy", "system", "processor")
 
@@ -42,7 +43,6 @@ def command(as_json):
 def _collect() -> dict:
     from cnncli import kernels
     from cnncli.benchmark import machine
-    from cnncli.datasets import data_home
     from cnncli.kernels.vectors import HOST
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -60,5 +60,15 @@ def _collect() -> dict:
         "threads": kernels.threads(),
         "threading_layers": kernels.threading_layers(),
         "cache": str(kernels.CACHE),
-        "data": str(data_home()),
+        "data": _data_home(),
     }
+
+
+def _data_home() -> str:
+    """The folder, or why there is none: this command is for what does not work."""
+    from cnncli.datasets import data_home
+
+    try:
+        return str(data_home())
+    except DataError as error:
+        return str(error)

@@ -1,14 +1,18 @@
 """Options and arguments that several commands share, and how results are printed."""
 
 import json
+import math
 import os
 import re
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import click
 
-from cnncli.errors import SpecificationError
+from cnncli.errors import SpecificationError, printable
+
+LONG = 200  # rows: rich took 11 s for a table of 65,528, which nobody reads on a screen
 
 MODEL_HELP = "A YAML file, or the name of a model of the zoo (see: cnncli models)."
 
@@ -36,6 +40,18 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), help="Decides every random number [default: the model's]."
 )
+
+
+class Finite(click.FloatRange):
+    """A float within a range, which NaN is never and infinity is not either."""
+
+    name = "float range"
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def thread_count(context, parameter, value):
@@ -110,30 +126,59 @@ def _finite(value):
     return value
 
 
+def say(text: str, err: bool = False) -> None:
+    """A line on stdout, or stderr: names of files and what is in them may hold what a terminal would obey."""
+    click.echo(printable(text), err=err)
+
+
 def print_table(columns: list[str], rows: list[list], right: tuple[int, ...] = ()) -> None:
-    """A table on stdout: plain text, columns aligned; those of the indices `right` to the right."""
+    """A table on stdout: plain text, columns aligned; those of the indices `right` to the right.
+
+    A cell that is a list has a line for each of its elements.
+    """
     from rich.console import Console
+
+    texts = [[_lines(cell) for cell in row] for row in rows]
+    console = Console(markup=False, highlight=False, emoji=False)
+    if console.is_terminal and len(texts) <= LONG:
+        console.print(_folding(columns, texts, right))
+    else:
+        click.echo("\n".join(_aligned(columns, texts, right)))
+
+
+def _lines(cell) -> list[str]:
+    return [printable(str(line)) for line in (cell if isinstance(cell, list) else [cell])]
+
+
+def _folding(columns, texts, right):
+    """A table of rich's: what is too long for the terminal goes on below, in its column."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="" if os.environ.get("NO_COLOR") else "bold")
     for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    console = Console(markup=False, highlight=False)
-    if console.is_terminal:
-        console.print(table)
-        return
-    # a pipe or a file has no width: let lines be as long as they are, without the spaces that fill the last column
-    console = Console(markup=False, highlight=False, width=10_000)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+        table.add_column(printable(name), justify="right" if i in right else "left", overflow="fold")
+    for row in texts:
+        table.add_row(*("\n".join(lines) for lines in row))
+    return table
+
+
+def _aligned(columns, texts, right) -> list[str]:
+    """A table's lines as long as they are: a pipe or a file has no width."""
+    from rich.cells import cell_len
+
+    heads = [printable(name) for name in columns]
+    lines = [heads, *(line for row in texts for line in zip_longest(*row, fillvalue=""))]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+
+    def padded(i, text):
+        space = " " * (widths[i] - cell_len(text))
+        return space + text if i in right else text + space
+
+    return ["  ".join(padded(i, text) for i, text in enumerate(line)).rstrip() for line in lines]
 
 
 def print_pairs(pairs: dict[str, object]) -> None:
     """A line on stdout for each name with its value, the values aligned."""
     width = max(map(len, pairs))
     for name, value in pairs.items():
-        click.echo(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {value}")

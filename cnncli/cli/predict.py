@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from cnncli.cli import options
-from cnncli.errors import printable
 
 
 @click.command("predict")
@@ -39,7 +38,7 @@ def command(images, run, top, out, invert, threads, as_json):
         shares = result.get("probabilities") or result.get("shares")
         text = ", ".join(f"{name} ({share:.1%})" for name, share in list((shares or {}).items())[:top])
         if "map" in result:
-            text = f"{printable(result['map'])}: {text}"
+            text = f"{result['map']}: {text}"
         elif "picture" in result:
-            text = f"{printable(result['picture'])}, loss {result['loss']:.4g}"
-        click.echo(f"{printable(result['file'])}: {text}")
+            text = f"{result['picture']}, loss {result['loss']:.4g}"
+        options.say(f"{result['file']}: {text}")

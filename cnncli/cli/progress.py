@@ -3,10 +3,10 @@
 import sys
 from contextlib import suppress
 
-import click
 from tqdm import tqdm
 
 from cnncli import kernels
+from cnncli.cli import options
 from cnncli.training.loop import Listener
 
 
@@ -82,4 +82,4 @@ class Progress(Listener):
     def _say(self, text):
         """A line on stderr. A training goes on when its terminal, or who read from it, has left."""
         with suppress(OSError):
-            click.echo(text, err=True)
+            options.say(text, err=True)

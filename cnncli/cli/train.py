@@ -27,7 +27,7 @@ NOT_WITH_RESUME = {name: f"--{name.replace('_', '-')}" for name in ("model", "ou
     "--epochs", "-e", type=click.IntRange(0), help="Passes over the training images; 0 writes the first checkpoint."
 )
 @options.batch_size
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="The learning rate at the schedule's peak.")
+@click.option("--lr", type=options.Finite(0, min_open=True), help="The learning rate at the schedule's peak.")
 @options.seed
 @options.threads
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/MODEL-DATASET-N].")
@@ -113,10 +113,10 @@ def print_result(result: dict) -> None:
     """The result in a line, and what to do with it."""
     if result["test_loss"] is None:
         text = "the first checkpoint is written" if not result["epochs"] else "was complete: nothing to do"
-        click.echo(f"{result['run']}: {text}")
+        options.say(f"{result['run']}: {text}")
         return
     speed = f"{result['train_seconds']:.1f} s, {result['images_per_second']:,.0f} images/s"
     measured = f"test loss {result['test_loss']:.4g}"
     if result["test_accuracy"] is not None:
         measured = f"test accuracy {result['test_accuracy']:.2%}, best {result['best_test_accuracy']:.2%}"
-    click.echo(f"{result['run']}: {measured} ({speed})")
+    options.say(f"{result['run']}: {measured} ({speed})")

@@ -44,8 +44,12 @@ def load(
 def _load(name: str, data_dir: Path | str | None, network: Input | None) -> Dataset:
     if known(name):
         return _load_named(known(name), data_dir)
-    path = Path(os.path.expanduser(name))
-    if not os.path.exists(path):  # pathlib's own raises for a name that is too long
+    try:
+        path = Path(os.path.expanduser(name))
+        there = os.path.exists(path)  # pathlib's own raises for a name that is too long
+    except ValueError:  # no user, and no file, has a name with such characters
+        there = False
+    if not there:
         entry_of(name)
     if path.is_dir():
         return _load_folder(path, network)

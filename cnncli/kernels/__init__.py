@@ -5,6 +5,7 @@ package and of the versions that compile it, before the first kernel is declared
 """
 
 import atexit
+import errno
 import hashlib
 import os
 import shutil
@@ -33,10 +34,16 @@ def _digest() -> str:
 
 
 def cache_home() -> Path:
-    """The folder of all kernel caches: $CNNCLI_CACHE, else cnncli/kernels in $XDG_CACHE_HOME or ~/.cache."""
+    """The folder of all kernel caches: $CNNCLI_CACHE, else cnncli/kernels in $XDG_CACHE_HOME or ~/.cache.
+
+    Raises FileNotFoundError where the user has no home, as in a container.
+    """
     if chosen := os.environ.get("CNNCLI_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnncli" / "kernels"
+    home, caches = os.path.expanduser("~"), os.environ.get("XDG_CACHE_HOME")
+    if not caches and home == "~":
+        raise FileNotFoundError(errno.ENOENT, "this user has no home: set CNNCLI_CACHE", "kernel cache")
+    return Path(caches or os.path.join(home, ".cache"), "cnncli", "kernels")
 
 
 def _usable_cache() -> tuple[Path, OSError | None]:
@@ -44,8 +51,8 @@ def _usable_cache() -> tuple[Path, OSError | None]:
 
     Numba itself would go on beside the source, under names that know neither versions nor other files.
     """
-    folder = cache_home() / _digest()
     try:
+        folder = cache_home() / _digest()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder, None

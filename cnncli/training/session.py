@@ -14,6 +14,7 @@ from cnncli import datasets, kernels, spec
 from cnncli.datasets.batches import Feeder
 from cnncli.errors import CheckpointError, CnncliError, DataError
 from cnncli.network import Network
+from cnncli.spec.specification import stem
 from cnncli.training import checkpoint, memory, runs
 from cnncli.training.checkpoint import Checkpoint, Given, made_with
 from cnncli.training.labels import check_labels
@@ -58,7 +59,7 @@ def start(request: Request, listener: Listener, stop: Callable[[], bool] = lambd
     where = _where(request.dataset, request.data_dir)
     given = Given(**where, shuffle=request.shuffle, threads=request.threads, data=digests(dataset))
     _compile(network, dataset, listener)
-    with runs.create(request.out, f"{specification.name}-{Path(dataset.name).stem}") as folder:
+    with runs.create(request.out, f"{specification.name}-{stem(dataset.name)}") as folder:
         runs.describe(folder, specification.source, _resolved(given, dataset, specification.train.seed))
         return Run(network, dataset, folder, given).train(listener, request.threads is None, stop)
 
@@ -130,7 +131,9 @@ def _last_readable(folder: Path, listener: Listener) -> tuple[Path, Checkpoint]:
 def _check_versions(folder: Path, then: dict[str, str]) -> None:
     """Raise CheckpointError where versions or the processor, which decide on the last bits, are not those of before."""
     now = made_with()
-    changed = [f"{name} was {then.get(name)}, now {now[name]}" for name in now if then.get(name) != now[name]]
+    changed = [  # what the checkpoint says may be of any length
+        f"{name} was {str(then.get(name))[:60]}, now {now[name]}" for name in now if then.get(name) != now[name]
+    ]
     if changed:
         how = "the last bits may differ from those of an uninterrupted run; --other-versions goes on all the same"
         raise CheckpointError(f"{folder}: {'; '.join(changed)}: {how}")

@@ -92,7 +92,9 @@ FAULTS = {
     "an endless header": Fault(lambda _: raw(b"HTTP/1.1 200 OK\r\nA: " + bytes(10**6)), "connection failed", tried=3),
     "a circle": Fault(lambda _: plain(b"", 302, Location="/bad/again"), "connection failed", tried=3),
     "to itself, endless": Fault(
-        lambda _: repeated(b"HTTP/1.1 302 Found\r\nLocation: /bad/again\r\n\r\n", bytes(2**16)), "connection failed", tried=3
+        lambda _: repeated(b"HTTP/1.1 302 Found\r\nLocation: /bad/again\r\n\r\n", bytes(2**16)),
+        "connection failed",
+        tried=3,
     ),
     "to a file": Fault(lambda _: plain(b"", 302, Location="file:///etc/passwd"), "connection failed", tried=3),
     "to nowhere": Fault(lambda _: plain(b"", 302, Location="http://a..b/"), "not a usable address"),
