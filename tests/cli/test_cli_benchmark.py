@@ -164,3 +164,10 @@ def test_choices_are_those_that_there_are():
     assert set(benchmark.SUITES) == set(suites.SUITES)
     assert set(benchmark.PEERS) == set(peers.PEERS)
     assert suites.parse(benchmark.EXAMPLE, 1) in suites.suite("lenet", 1)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf"])
+def test_seconds_that_never_end(mistake, seconds):
+    code, line = mistake("benchmark", "--seconds", seconds)
+    assert code == 2
+    assert f"Invalid value for '--seconds': {seconds} is not a finite number." in line

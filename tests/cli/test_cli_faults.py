@@ -168,6 +168,15 @@ def test_other_versions_are_named_and_refused_unless_asked_for(run, mistake, mon
     assert run("train", "--resume", "run", "--other-versions").code == 0
 
 
+def test_what_a_checkpoint_says_of_versions_is_cut():
+    from cnncli.errors import CheckpointError
+    from cnncli.training import session
+
+    with pytest.raises(CheckpointError) as caught:
+        session._check_versions(Path("run"), {"numba": "9" * 10**6})
+    assert f"numba was {'9' * 60}, now 0." in str(caught.value)
+
+
 def test_data_that_were_moved(run, mistake):
     three_steps(run)
     Path("elsewhere").mkdir()

@@ -199,6 +199,8 @@ MISTAKES = [
     (["--model", "small.yaml", "--dataset", "label"], 3, "label: has labels 0 .. 200, the model ends in 10 outputs"),
     (["--model", "small.yaml", "--dataset", "test"], 3, "test/t10k-labels-idx1-ubyte: label 3 is 77, outside 0 .. 9"),
     (["--model", "small.yaml", "--lr", "0"], 2, "Invalid value for '--lr'"),
+    (["--model", "small.yaml", "--lr", "nan"], 2, "Invalid value for '--lr': nan is not a finite number"),
+    (["--model", "small.yaml", "--lr", "inf"], 2, "Invalid value for '--lr': inf is not a finite number"),
     (["--model", "small.yaml", "--threads", "many"], 2, "Invalid value for '--threads'"),
     (["--model", "small.yaml", "--set", "train.epoch=3"], 2, '--set train.epoch=3: train: unknown key'),
     (["--model", "small.yaml", "--out", "small.yaml"], 1, "small.yaml: is not a folder"),

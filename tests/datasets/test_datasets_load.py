@@ -49,6 +49,8 @@ def test_a_known_name_that_is_not_there_says_what_to_do(tmp_path, tiny_files, me
         ("digit", "did you mean digits?"),
         ("no/such.npz", "Data sets: cifar-10, cifar-100, digits, fashion-mnist, mnist"),
         ("x" * 5000, "Data sets: cifar-10, cifar-100, digits, fashion-mnist, mnist"),
+        ("~\0", "Data sets: cifar-10, cifar-100, digits, fashion-mnist, mnist"),
+        ("~\ud800x/y", "Data sets: cifar-10, cifar-100, digits, fashion-mnist, mnist"),
         ("a\nb\0c", "Data sets: cifar-10, cifar-100, digits, fashion-mnist, mnist"),
     ],
 )
@@ -76,6 +78,11 @@ def test_data_home(tmp_path, monkeypatch):
     assert data_home(tmp_path / "other") == tmp_path / "other"
     monkeypatch.delenv("CNNCLI_DATA")
     assert data_home().name == "cnncli"
+
+
+@pytest.mark.parametrize(("folder", "shown"), [("~\0", r"~\x00"), ("~\ud800x", r"~\ud800x")])
+def test_a_data_home_of_no_user(folder, shown, message_of):
+    assert message_of(load, "mnist", folder) == f"{shown}: not a folder's name: give --data-dir another"
 
 
 def test_loading_imports_nothing_slow():
