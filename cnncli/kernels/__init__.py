@@ -4,11 +4,8 @@ Numba's disk cache does not see a change in another file, so the cache folder is
 package and of the versions that compile it, before the first kernel is declared. That also serves a read-only install.
 """
 
-import atexit
 import hashlib
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 # How long a waiting thread of libgomp spins before it sleeps. With its default of 300,000 turns a LeNet step took 248
@@ -21,6 +18,7 @@ import numba
 import numpy as np
 from numba.core import event
 
+from cnncli.kernels import cache
 from cnncli.kernels.vectors import HOST
 
 
@@ -39,24 +37,9 @@ def cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnncli" / "kernels"
 
 
-def _usable_cache() -> tuple[Path, OSError | None]:
-    """The cache's folder, or where it cannot be written a temporary one and the reason.
-
-    Numba itself would go on beside the source, under names that know neither versions nor other files.
-    """
-    folder = cache_home() / _digest()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder, None
-    except OSError as error:
-        temporary = tempfile.mkdtemp(prefix="cnncli-kernels-")
-        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-        return Path(temporary), error
-
-
-CACHE, CACHE_PROBLEM = _usable_cache()
-numba.config.CACHE_DIR = str(CACHE)
+CACHE = cache_home() / _digest()
+cache.install(CACHE)
+cache_problem = cache.problem
 _compilations = event.TimingListener()
 event.register("numba:compile", _compilations)
 numba.config.THREADING_LAYER_PRIORITY = [
