@@ -56,6 +56,8 @@ def create(out: Path | None, name: str) -> Iterator[Path]:
 
 def check_out(out: Path) -> None:
     """Raise CnncliError where no new run can be in `out`, which need not be there."""
+    if out.is_symlink() and not out.exists():
+        raise CnncliError(f"{out}: is a link to nothing; choose another --out")
     there = next(path for path in (out, *out.parents) if path.exists())
     if not there.is_dir():
         raise CnncliError(f"{there}: is not a folder; choose another --out")

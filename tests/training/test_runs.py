@@ -44,6 +44,9 @@ def test_are_new_and_never_overwritten(tmp_path, monkeypatch):
         make(taken / runs.LAST)
     with pytest.raises(CnncliError, match="is not a folder"):
         make(taken / runs.LAST / "below" / "it")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(CnncliError, match="is a link to nothing"):
+        make(tmp_path / "dangling")
 
 
 @pytest.mark.parametrize(
