@@ -15,6 +15,7 @@ class Progress(Listener):
 
     def __init__(self, quiet: bool, verbose: bool):
         self.quiet, self.verbose, self.bar = quiet, verbose, None
+        self.told_of_cache = quiet
 
     def warned(self, text):
         self._say(f"warning: {text}")
@@ -30,13 +31,18 @@ class Progress(Listener):
         network = run.network
         count = f"{network.parameters.count:,} parameters"
         self._say(f"{network.specification.name}: {count}, into {run.folder}")
-        if kernels.CACHE_PROBLEM:
-            self._say(f"kernels are compiled anew in each run: {kernels.CACHE_PROBLEM}")
+        self.tell_of_cache()
         if self.done:
             self._say(f"going on after step {self.done} of {run.total}")
         if self.verbose:
             text = ", ".join(f"{name} {version}" for name, version in kernels.versions().items())
             self._say(f"{text}; {network.arena.bytes / 2**20:.1f} MiB for parameters and optimiser")
+
+    def tell_of_cache(self):
+        """Once, when it has shown: at the start, or where the last kernels are compiled, in the first epoch."""
+        if not self.told_of_cache and (problem := kernels.cache_problem()):
+            self.told_of_cache = True
+            self._say(f"kernels are compiled anew in each run: {problem}")
 
     def learning(self, path, kind):
         if not self.quiet:
@@ -63,6 +69,7 @@ class Progress(Listener):
     def epoch_ended(self, record):
         self.close()
         self.done = record["step"]
+        self.tell_of_cache()
         if not self.quiet:
             shares = [("test accuracy", record["test_accuracy"]), ("test IoU", record["test_mean_iou"])]
             measured = "".join(f"{name} {share:.2%}  " for name, share in shares if share is not None)

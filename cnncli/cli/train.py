@@ -32,7 +32,7 @@ NOT_WITH_RESUME = {name: f"--{name.replace('_', '-')}" for name in ("model", "ou
 @options.threads
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/MODEL-DATASET-N].")
 @click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run; needs nothing else."
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run; it knows the rest."
 )
 @click.option("--other-versions", is_flag=True, help="Resume although versions, or the processor, have changed.")
 @click.option("--save-every", metavar="N", help="Steps between checkpoints, or 5min, or 1epoch [default: 1epoch].")

@@ -4,12 +4,8 @@ Numba's disk cache does not see a change in another file, so the cache folder is
 package and of the versions that compile it, before the first kernel is declared. That also serves a read-only install.
 """
 
-import atexit
-import errno
 import hashlib
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 # How long a waiting thread of libgomp spins before it sleeps. With its default of 300,000 turns a LeNet step took 248
@@ -22,6 +18,7 @@ import numba
 import numpy as np
 from numba.core import event
 
+from cnncli.kernels import cache
 from cnncli.kernels.vectors import HOST
 
 
@@ -36,34 +33,19 @@ def _digest() -> str:
 def cache_home() -> Path:
     """The folder of all kernel caches: $CNNCLI_CACHE, else cnncli/kernels in $XDG_CACHE_HOME or ~/.cache.
 
-    Raises FileNotFoundError where the user has no home, as in a container.
+    Where the user has no home, as in a container, a folder that cannot be made: then the kernels are not kept.
     """
     if chosen := os.environ.get("CNNCLI_CACHE"):
         return Path(chosen)
-    home, caches = os.path.expanduser("~"), os.environ.get("XDG_CACHE_HOME")
-    if not caches and home == "~":
-        raise FileNotFoundError(errno.ENOENT, "this user has no home: set CNNCLI_CACHE", "kernel cache")
-    return Path(caches or os.path.join(home, ".cache"), "cnncli", "kernels")
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if caches == "~/.cache":
+        return Path(os.devnull, "set-CNNCLI_CACHE")
+    return Path(caches, "cnncli", "kernels")
 
 
-def _usable_cache() -> tuple[Path, OSError | None]:
-    """The cache's folder, or where it cannot be written a temporary one and the reason.
-
-    Numba itself would go on beside the source, under names that know neither versions nor other files.
-    """
-    try:
-        folder = cache_home() / _digest()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder, None
-    except OSError as error:
-        temporary = tempfile.mkdtemp(prefix="cnncli-kernels-")
-        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-        return Path(temporary), error
-
-
-CACHE, CACHE_PROBLEM = _usable_cache()
-numba.config.CACHE_DIR = str(CACHE)
+CACHE = cache_home() / _digest()
+cache.install(CACHE)
+cache_problem = cache.problem
 _compilations = event.TimingListener()
 event.register("numba:compile", _compilations)
 numba.config.THREADING_LAYER_PRIORITY = [

@@ -7,7 +7,7 @@ what it compiled lies in the cache, where the process that runs it finds it. No 
 import multiprocessing
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 
 from llvmlite import binding as llvm
@@ -25,17 +25,20 @@ LEAST = 5  # kernels for each process
 def compile_calls(calls: list[tuple], report: Callable[[int, int], None] = lambda done, of: None) -> None:
     """Make the `calls` (function, arguments) that `native.listing` gave, each once, on every core.
 
-    `report` is told how many are done, of how many. Raises CnncliError where a process fails.
+    `report` is told how many are done, of how many. Raises CnncliError where a process fails, and where the cache
+    cannot take what is compiled: it would be compiled again.
     """
+    _check(_not_kept(test=True))
     calls = sorted(dict.fromkeys(calls), key=lambda call: call[0] is not load)  # the tile takes longest
     processes = min(kernels.most_threads(), len(calls) // LEAST)
     report(0, len(calls))
-    if processes > 1 and not kernels.CACHE_PROBLEM:
+    if processes > 1:
         with event.trigger_event("numba:compile"):
             _share(calls, processes, report)
         return
     for done, (function, arguments) in enumerate(calls, 1):
         function(*arguments)
+        _check(_not_kept())
         report(done, len(calls))
 
 
@@ -50,8 +53,7 @@ def _share(calls: list[tuple], processes: int, report) -> None:
             pipe.send(busy[pipe])
         while busy:
             for pipe in wait(list(busy)):
-                if problem := _answer(pipe):
-                    raise CnncliError(f"a kernel could not be compiled: {_name(*busy[pipe])}: {problem}")
+                _check(_answer(pipe, busy[pipe]))
                 done += 1
                 report(done, len(calls))
                 busy[pipe] = next(left, None)
@@ -70,24 +72,48 @@ def _start():
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     worker = context.Process(target=_work, args=(theirs,), daemon=True)
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with _held():
         worker.start()
-    finally:
-        signal.signal(signal.SIGINT, heard)
     theirs.close()
     return ours, worker
 
 
-def _answer(pipe: Connection) -> str | None:
+@contextmanager
+def _held():
+    """Ctrl-C waits until the end, and for ever in a process that is started inside."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, with the first process, it lets Ctrl-C through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _check(problem: str | None) -> None:
+    if problem:
+        raise CnncliError(problem)
+
+
+def _not_kept(test: bool = False) -> str | None:
+    problem = kernels.cache_problem(test)
+    return problem and f"compiled kernels cannot be kept: {problem}"
+
+
+def _answer(pipe: Connection, call) -> str | None:
     try:
         return pipe.recv()
     except EOFError:
-        return "its process was ended"
+        return _failed(*call, "its process was ended")
 
 
-def _name(_, arguments) -> str:
-    return " ".join(str(getattr(argument, "__qualname__", argument)) for argument in arguments)
+def _failed(_, arguments, reason: str) -> str:
+    name = " ".join(str(getattr(argument, "__qualname__", argument)) for argument in arguments)
+    return f"a kernel could not be compiled: {name}: {reason}"
 
 
 def _work(pipe: Connection) -> None:
@@ -100,9 +126,10 @@ def _work(pipe: Connection) -> None:
 
 
 def _make(function, arguments) -> str | None:
-    """Make a call alone, without those that it would make itself; returns what went wrong."""
+    """Make a call alone, without those that it would make itself; returns what went wrong, in a line."""
     try:
         with listing():
             function.__wrapped__(*arguments)
     except Exception as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(function, arguments, " ".join(f"{type(error).__name__}: {error}".split()))
+    return _not_kept()

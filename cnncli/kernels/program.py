@@ -201,7 +201,8 @@ class Program:
             run(self._table)
 
 
-@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+# Without the lock of Python's interpreter: a second Ctrl-C is heard by a thread while this runs.
+@njit(parallel=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, nogil=True)
 def run(steps):
     """Run steps (address, descriptor, tasks, whether the tasks are worth threads) in order."""
     for s in range(steps.shape[0]):

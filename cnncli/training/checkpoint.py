@@ -50,6 +50,8 @@ class Given:
         values = found.dataset, found.data_dir, found.shuffle, found.data
         if not all(map(isinstance, values, types)) or not all(isinstance(v, str) for v in found.data.values()):
             raise ValueError("what its run was given makes no sense")
+        if any("\0" in text or not os.fsencode(text) for text in (found.dataset, found.data_dir or "/")):
+            raise ValueError("its data are nowhere")
         if found.threads is not None and (type(found.threads) is not int or found.threads < 1):
             raise ValueError("its number of threads makes no sense")
         return found
@@ -75,9 +77,12 @@ class Progress:
         given, tally = Given.of(stored["given"]), Tally(**stored["tally"])
         if not all(type(n) in (int, float) and math.isfinite(n) for n in astuple(tally)):
             raise ValueError("its sums are no numbers")
+        if tally.weight < 0 or not math.isfinite(tally.mean_loss):
+            raise ValueError("its sums make no sense")
         step, metrics = int(stored["step"]), int(stored["metrics"])
         best = None if stored["best"] is None else float(stored["best"])
-        numbers_fit = max(step, metrics) < 2**63 and min(step, metrics, *astuple(tally)[2:]) >= 0
+        counts = step, metrics, *astuple(tally)[2:]
+        numbers_fit = max(counts) < 2**63 and min(counts) >= 0
         if not numbers_fit or not math.isfinite(best or 0) or (tally.count and not step):
             raise ValueError("its progress makes no sense")
         return cls(given, step, best, tally, metrics)
@@ -183,6 +188,8 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
         tensors = unpack(data)
     except DAMAGE as error:
         raise CheckpointError(f"{name}: damaged ({told(error)})") from None
+    if wrong := [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]:
+        raise CheckpointError(f"{name}: damaged, or not written by cnncli: {printable(wrong[0])} holds NaN or infinity")
     network = Network(specification)
     network.parameters.load(tensors)
     return Checkpoint(network, classes, normalization, progress, tensors, made)

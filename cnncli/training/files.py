@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 CHUNK = 2**20  # bytes that are copied at a time
+NOT_A_FILE = errno.ELOOP, errno.EISDIR, errno.ENXIO  # what opening a link, a folder and a FIFO without readers gives
+FOREIGN = "is a link, or not a file: move it away"
 UNSUPPORTED = errno.EINVAL, errno.ENOTSUP  # not every file system flushes folders
 
 
@@ -59,6 +62,26 @@ def same_file(path: Path, name: Path) -> None:
         flush_folder(path.parent)
 
 
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of a run's folder for writing, made where there is none; returns the descriptor.
+
+    Raises OSError, whose file name is `path`, for a link, through which a file elsewhere would be written, and for what
+    is no file: a FIFO would block for ever.
+    """
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags | os.O_CREAT | careful, 0o644)
+    except OSError as error:
+        if error.errno in NOT_A_FILE:
+            raise OSError(errno.EINVAL, FOREIGN, str(path)) from None
+        raise
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+        os.close(handle)
+        raise OSError(errno.EINVAL, FOREIGN, str(path))
+    return handle
+
+
 def put(path: Path, offset: int, data: bytes) -> int:
     """Write `data` at an offset, flushed to the disk; what was behind it is dropped, such as half a line.
 
@@ -66,8 +89,7 @@ def put(path: Path, offset: int, data: bytes) -> int:
     whose file name is `path`: then the file ends at the offset, as far as the disk lets it.
     """
     with naming(path):
-        # a FIFO would block for ever
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o644)
+        handle = open_own(path, os.O_WRONLY)
         try:
             offset = min(offset, os.fstat(handle).st_size)
             os.ftruncate(handle, offset)
@@ -107,7 +129,7 @@ def clear_leftovers(folder: Path, names: tuple[str, ...]) -> None:
 
 def leftovers(folder: Path, names: tuple[str, ...]) -> list[Path]:
     """What a crash left in a folder of writing files of such names, which may be patterns."""
-    return [path for name in names for path in folder.glob(f".{name}.*.tmp")]
+    return [path for name in names for path in folder.glob(f".{name}.*.tmp") if path.is_symlink() or path.is_file()]
 
 
 def flush_folder(folder: Path) -> None:

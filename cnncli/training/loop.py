@@ -14,7 +14,7 @@ from cnncli import kernels
 from cnncli.datasets import Dataset
 from cnncli.datasets.batches import Feeder, Normalization, epoch_key, epoch_order
 from cnncli.errors import CnncliError, DataError, DivergedError, StoppedError
-from cnncli.network import INPUT, Network
+from cnncli.network import INPUT, PIXELS, Network
 from cnncli.training import checkpoint, runs
 from cnncli.training.checkpoint import Checkpoint, Given, Progress
 from cnncli.training.features import learn_features
@@ -184,7 +184,9 @@ class Run:
     def _end_epoch(self, epoch: int, seconds: float, steps: int, each: Callable[[], None]) -> dict:
         """Evaluate, calling `each` after each batch, write a line of metrics, keep the best; returns the line."""
         p, tally = self.progress, self.progress.tally
-        evaluation = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size, each)
+        evaluation = evaluate(
+            self.network, self.test_feeder, self.dataset.classes, self.batch_size, each, self.network.task == PIXELS
+        )
         test = evaluation.tally
         if not math.isfinite(test.loss):
             raise self._diverged(f"the test loss became {test.loss} after step {p.step}", evaluation.not_finite)

@@ -1,12 +1,16 @@
 """Whether a run fits into memory, before it takes any: the system grants more than it has, and ends who uses it."""
 
 from collections import Counter
+from pathlib import Path
 
 from cnncli import network
-from cnncli.errors import SpecificationError
+from cnncli.errors import CheckpointError, SpecificationError, printable
 from cnncli.kernels.optimizers import SLOTS
 from cnncli.memory import available, resident, text
+from cnncli.network import Network
 from cnncli.spec import Specification
+
+CONFUSION = 8  # bytes of a count
 
 
 def check(specification: Specification, samples: int | None, held: int = 0, most: int | None = None) -> None:
@@ -15,17 +19,30 @@ def check(specification: Specification, samples: int | None, held: int = 0, most
     `held`: bytes of what is needed that are taken already. `most` bounds the whole process, in bytes.
     """
     batch = min(specification.train.batch_size, samples or 1)
-    layers = needs(specification, batch)
-    needed, room = layers.total() - held, available() if most is None else most - resident()
-    if needed > room:
-        path, size = layers.most_common(1)[0]
-        what = "the input" if path == "input" else f"layer {path}"
-        limit = f"{text(max(room, 0))} are " + ("available" if most is None else "left of --max-memory")
-        batches, smaller = ("", "") if samples is None else (f" in batches of {batch}", "a smaller --batch-size or ")
-        raise SpecificationError(
-            f"training{batches} needs {text(needed)} of memory, {limit}: {what} takes most, {text(size)}: "
-            f"try {smaller}a smaller model (see: cnncli summary)"
-        )
+    room, limit = (available(), "available") if most is None else (most - resident(), "left of --max-memory")
+    if refused := _refused(needs(specification, batch), held, room, limit):
+        how, smaller = ("", "") if samples is None else (f" in batches of {batch}", "a smaller --batch-size or ")
+        advice = f"try {smaller}a smaller model (see: cnncli summary)"
+        raise SpecificationError(f"training{how} {refused}: {advice}")
+
+
+def check_use(path: Path, found: Network, batch: int, classes: int = 0) -> None:
+    """Raise CheckpointError where the network of a checkpoint cannot run in such batches, and count so many classes."""
+    layers = Counter({node: batch * size for node, size in network.activations(found.nodes, False).items()})
+    layers["output"] += CONFUSION * classes**2
+    if refused := _refused(layers, 0, available(), "available"):
+        raise CheckpointError(f"{printable(path)}: in batches of {batch} its network {refused}")
+
+
+def _refused(layers: Counter[str], held: int, room: float, limit: str) -> str | None:
+    """What a message says where the bytes of layers, by path, are more than there are."""
+    needed = layers.total() - held
+    if needed <= room:
+        return None
+    path, size = layers.most_common(1)[0]
+    what = f"the {path}" if path in ("input", "output") else f"layer {path}"
+    left = f"{text(max(room, 0))} are {limit}"
+    return f"needs {text(needed)} of memory, {left}: {what} takes most, {text(size)}"
 
 
 def needs(specification: Specification, batch: int) -> Counter[str]:

@@ -10,7 +10,7 @@ from cnncli.datasets.images import read_picture, write_picture
 from cnncli.errors import CnncliError, DataError
 from cnncli.layers.losses import probabilities
 from cnncli.network import CLASSES, PIXELS
-from cnncli.training import checkpoint, runs
+from cnncli.training import checkpoint, memory, runs
 
 
 def predict(run_or_file: str | None, images: list[Path], invert: bool = False, out: Path | None = None) -> list[dict]:
@@ -20,8 +20,10 @@ def predict(run_or_file: str | None, images: list[Path], invert: bool = False, o
     picture of labels that is written into `out`, and "shares" of the classes; of one that reconstructs its input,
     "picture", likewise, and "loss".
     """
-    found = checkpoint.read(runs.checkpoint_of(run_or_file))
+    path = runs.checkpoint_of(run_or_file)
+    found = checkpoint.read(path)
     network = found.network
+    memory.check_use(path, network, 1)
     if found.normalization.unit == 1:
         raise DataError("the network was trained on floats, whose scale a picture does not have")
     if network.task != CLASSES:

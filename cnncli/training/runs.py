@@ -12,12 +12,22 @@ from pathlib import Path
 from cnncli.errors import CheckpointError, CnncliError
 from cnncli.locks import lock
 from cnncli.spec.yaml import dump
-from cnncli.training.files import clear_leftovers, leftovers, make_folder, naming, put, same_file, write_atomically
+from cnncli.training.files import (
+    clear_leftovers,
+    leftovers,
+    make_folder,
+    naming,
+    open_own,
+    put,
+    same_file,
+    write_atomically,
+)
 
 HOME = Path("runs")
 BEST, LAST, MODEL, RUN, METRICS = "best.safetensors", "last.safetensors", "model.yaml", "run.yaml", "metrics.jsonl"
 OLDER = "step-*.safetensors"
 LOCK = ".lock"
+LONGEST_LINE = 2**16  # bytes, of metrics
 WRITTEN = BEST, LAST, OLDER, MODEL, RUN
 
 
@@ -46,6 +56,8 @@ def create(out: Path | None, name: str) -> Iterator[Path]:
 
 def check_out(out: Path) -> None:
     """Raise CnncliError where no new run can be in `out`, which need not be there."""
+    if out.is_symlink() and not out.exists():
+        raise CnncliError(f"{out}: is a link to nothing; choose another --out")
     there = next(path for path in (out, *out.parents) if path.exists())
     if not there.is_dir():
         raise CnncliError(f"{there}: is not a folder; choose another --out")
@@ -94,7 +106,7 @@ def hold(folder: Path) -> Iterator[None]:
     The lock goes with the process, however that ends. Raises CnncliError where another process holds it, OSError where
     the folder cannot be written to.
     """
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = open_own(folder / LOCK, os.O_RDWR)
     try:
         _lock(folder, handle)
         with tempfile.TemporaryFile(dir=folder):
@@ -124,11 +136,13 @@ def describe(folder: Path, source: str, resolved: dict) -> None:
 
 def check_model(folder: Path, source: str) -> None:
     """Raise CheckpointError where a run's model is no longer that of its checkpoint, whose `source` is given."""
-    path = folder / MODEL
+    path, begun = folder / MODEL, source.encode()
     if not path.is_file():
         return
-    now, then = (text.split(b"\n") for text in (path.read_bytes(), source.encode()))
-    if now != then:
+    with path.open("rb") as file:
+        found = file.read(len(begun) + 1)  # somebody may have put a huge file there
+    if found != begun:
+        now, then = found.split(b"\n"), begun.split(b"\n")
         same = next((i for i, pair in enumerate(zip(now, then, strict=False)) if pair[0] != pair[1]), len(then))
         text = "differs from the model that the run began with: undo that, or start a new run with --model"
         raise CheckpointError(f"{path}:{same + 1}: {text}")
@@ -143,13 +157,15 @@ def add_metrics(folder: Path, offset: int, record: dict) -> int:
 def forget_after(folder: Path, offset: int) -> int:
     """Drop the metrics behind an offset, which a resumed run writes again. Returns where they end now."""
     path = folder / METRICS
-    if not path.exists():
+    if not path.is_symlink() and not path.exists():
         return 0
-    if not path.is_file():
-        raise CnncliError(f"{path}: is not a file: move it away")
-    data = path.read_bytes()
-    end = data.rfind(b"\n", 0, offset) + 1  # before the offset where somebody has shortened the file
-    if end < len(data):
+    with os.fdopen(open_own(path, os.O_RDWR), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = max(0, min(offset, size) - LONGEST_LINE)
+        file.seek(start)
+        found = file.read(offset - start).rfind(b"\n") + 1  # before the offset where somebody has shortened the file
+    end = start + found if found else 0
+    if end < size:
         put(path, end, b"")
     return end
 

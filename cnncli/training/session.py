@@ -13,7 +13,7 @@ import numpy as np
 from cnncli import datasets, kernels, spec
 from cnncli.datasets.batches import Feeder
 from cnncli.errors import CheckpointError, CnncliError, DataError
-from cnncli.network import Network
+from cnncli.network import INPUT, Network
 from cnncli.spec.specification import stem
 from cnncli.training import checkpoint, memory, runs
 from cnncli.training.checkpoint import Checkpoint, Given, made_with
@@ -145,6 +145,7 @@ def evaluate_checkpoint(
     """Measure a checkpoint on a split; by default the newest run's best, on the data set it was trained on."""
     path = runs.checkpoint_of(run_or_file)
     found = checkpoint.read(path)
+    memory.check_use(path, found.network, 1)  # before the data are made as large as its input
     given = found.progress.given
     if dataset is None:
         dataset, data_dir = given.dataset, data_dir or (given.data_dir and Path(given.data_dir))
@@ -153,13 +154,14 @@ def evaluate_checkpoint(
         raise DataError(f"{data.name}: its classes are not those that {path} was trained on")
     ignore = found.network.specification.loss.ignored
     feeder = Feeder(getattr(data, split), found.normalization, found.network.arena.dtype, ignore=ignore)
-    size = batch_size or found.network.specification.train.batch_size
-    return path, evaluate(found.network, feeder, found.classes, min(size, len(feeder)))
+    size = min(batch_size or found.network.specification.train.batch_size, len(feeder))
+    memory.check_use(path, found.network, size, 0 if found.network.task == INPUT else found.network.output.channels)
+    return path, evaluate(found.network, feeder, found.classes, size)
 
 
 def _compile(network, dataset, listener):
     """With an empty cache, compile on every core what the run needs: LeNet's kernels take 8 seconds in place of 14."""
-    if kernels.CACHE_PROBLEM or kernels.cached():
+    if kernels.cached() or kernels.cache_problem(test=True):
         return
     listener.compiling()
     batch = slice(network.specification.train.batch_size)

@@ -85,11 +85,11 @@ def test_a_second_signal_ends_a_step_that_lasts():
     process = begin(*LONG, before=STUCK)
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    time.sleep(1)  # what comes sooner counts as one
     assert process.poll() is None  # the first waits for the step's end
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGTERM  # a shell says 143
+    assert process.returncode == 128 + signal.SIGTERM
     assert checkpoint.read(Path("run") / runs.LAST).progress.step == 0
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from signing import signed
 from small import SMALL
 
 from cnncli.resources import bundled
-from cnncli.training.checkpoint import UNSIGNED, sign
+from cnncli.training.checkpoint import UNSIGNED
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_a_checkpoint_of_another_network_is_refused(run, mistake, files):
     data = (files / "two" / "last.safetensors").read_bytes()
     # the tensors of one network under the model of another, with the header's length kept
     mixed = re.sub(rb"[0-9a-f]{64}", UNSIGNED.encode(), data.replace(b"filters: 5", b"filters: 4"), count=1)
-    (files / "mixed.safetensors").write_bytes(b"".join(sign(mixed)))
+    (files / "mixed.safetensors").write_bytes(signed(mixed))
     code, line = mistake("eval", "mixed.safetensors")
     assert code == 4
     assert "is of another network: 0_conv.weight is float32 5x1x3x3, not float32 4x1x3x3" in line

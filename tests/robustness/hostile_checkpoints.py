@@ -143,6 +143,14 @@ def large_file(path):
     os.truncate(path, path.stat().st_size + 4 * numbers)
 
 
+def huge_pictures(found, header):
+    """A change to a network of as many numbers, whose input is 60,000 x 60,000 pixels."""
+    found["specification"] = MODEL.replace("channels: 1, size: [2, 2]", "channels: 4, size: [60000, 60000]").replace(
+        "flatten", "global_avg_pool"
+    )
+    found["normalization"] = {"unit": 255.0, "mean": [0.0] * 4, "deviation": [1.0] * 4}
+
+
 def link(path):
     os.symlink("/dev/zero", path)
 
@@ -152,6 +160,7 @@ def circle(path):
 
 
 DEEP = "[" * 100_000
+OVERFLOWING = {"loss": 1e308, "weight": 5e-324, "hits": 0, "top5": 0, "labels": 5, "count": 5}
 CASES = [
     checkpoint("nothing", b"", "ends inside"),
     checkpoint("seven bytes", bytes(7), "ends inside"),
@@ -248,7 +257,24 @@ CASES = [
     checkpoint("a best of infinity", replaced('\\"best\\": null', '\\"best\\": 1e999'), "damaged"),
     checkpoint("a data set that is a number", about("progress.given.dataset", 1), "damaged"),
     checkpoint("an unknown key", about("progress.given.owned", 1), "damaged"),
+    checkpoint("a data set of a NUL", about("progress.given.dataset", "~\0"), "damaged"),
+    checkpoint("a data set that is no text", about("progress.given.dataset", "~\ud800x"), "damaged"),
+    checkpoint("a folder of data of a NUL", about("progress.given.data_dir", "~\0"), "damaged"),
+    checkpoint("-3 threads", about("progress.given.threads", -3), "damaged"),
+    checkpoint("a mean loss beyond all numbers", about("progress.tally", OVERFLOWING), "damaged"),
+    checkpoint("a negative weight of the loss", about("progress.tally.weight", -1e308), "damaged"),
+    checkpoint("a count of 2^64", about("progress.tally.count", 2**64), "damaged"),
     checkpoint("no progress", about("progress", {}), "damaged"),
+    checkpoint("weights of NaN", changed(lambda a, h: None, b"\0\0\xc0\x7f" * 10), "NaN"),
+    checkpoint("a normalisation by 1e-320", about("normalization.deviation", [1e-320]), "damaged"),
+    checkpoint("a normalisation of 1e300", about("normalization.mean", [1e300]), "damaged"),
+    checkpoint("a small network for huge pictures", changed(huge_pictures), "needs 53.6 GiB"),
+    Case(
+        "checkpoint: a small network for a huge picture",
+        lambda folder: ["predict", "p.png", "--run", bytes_of(folder, NAME, changed(huge_pictures)())],
+        CHECKPOINT,
+        (NAME, "needs 53.6 GiB"),
+    ),
     placed("a FIFO", os.mkfifo, "no such run or checkpoint"),
     placed("a link to /dev/zero", link, "no such run or checkpoint"),
     placed("a link to itself", circle, "no such run or checkpoint"),

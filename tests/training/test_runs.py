@@ -44,6 +44,9 @@ def test_are_new_and_never_overwritten(tmp_path, monkeypatch):
         make(taken / runs.LAST)
     with pytest.raises(CnncliError, match="is not a folder"):
         make(taken / runs.LAST / "below" / "it")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(CnncliError, match="is a link to nothing"):
+        make(tmp_path / "dangling")
 
 
 @pytest.mark.parametrize(
@@ -125,13 +128,46 @@ def test_metrics_are_added_at_their_offset(tmp_path):
     assert (tmp_path / runs.METRICS).read_text() == '{"step": 15}\n'
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_metrics_that_are_no_file_are_one_line(tmp_path, make):
+def linked(path):
+    path.with_name("precious").write_text("precious")
+    path.symlink_to("precious")
+
+
+def linked_hard(path):
+    path.with_name("precious").write_text("precious")
+    path.hardlink_to(path.with_name("precious"))
+
+
+def dangling(path):
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, linked, linked_hard, dangling])
+def test_nothing_is_written_through_what_somebody_put_into_a_run(tmp_path, make):
     make(tmp_path / runs.METRICS)
-    with pytest.raises(CnncliError, match=r"metrics\.jsonl: is not a file: move it away"):
-        runs.forget_after(tmp_path, 0)
-    with pytest.raises(OSError, match=r"Is a directory|No such device or address"):
-        runs.add_metrics(tmp_path, 0, {"step": 5})
+    make(tmp_path / runs.LOCK)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    def hold():
+        with runs.hold(tmp_path):
+            pass
+
+    calls = (lambda: runs.forget_after(tmp_path, 0), lambda: runs.add_metrics(tmp_path, 0, {"step": 5}), hold)
+    for call, name in zip(calls, (runs.METRICS, runs.METRICS, runs.LOCK), strict=True):
+        with pytest.raises(OSError, match="is a link, or not a file: move it away") as caught:
+            call()
+        assert caught.value.filename == str(tmp_path / name)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_huge_files_in_a_run_are_not_read(tmp_path):
+    for name in (runs.MODEL, runs.METRICS):
+        (tmp_path / name).write_bytes(b"a\nb\n")
+        os.truncate(tmp_path / name, 2**40)  # most of it is nowhere on the disk
+    with pytest.raises(CheckpointError, match=r"model\.yaml:3: differs"):
+        runs.check_model(tmp_path, "a\nb\nc\n")
+    assert runs.forget_after(tmp_path, 4) == 4
+    assert (tmp_path / runs.METRICS).read_bytes() == b"a\nb\n"
 
 
 @pytest.mark.parametrize(("changed", "line"), [("a\nB\nc\n", 2), ("a\nb\nc\nd\n", 4), ("a\nb\n", 3), ("", 1)])
