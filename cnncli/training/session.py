@@ -1,6 +1,7 @@
 """What the commands call: start or resume a run, evaluate or use a checkpoint."""
 
 import hashlib
+import os
 import platform
 import shlex
 from collections.abc import Callable
@@ -109,7 +110,7 @@ def _where(dataset: str | None, data_dir: Path | None) -> dict[str, str | None]:
     """What `Given` keeps of where the data are: from any folder. Empty where nothing is said."""
     found = {}
     if dataset is not None:
-        found = {"dataset": datasets.known(dataset) or str(Path(dataset).expanduser().resolve()), "data_dir": None}
+        found = {"dataset": datasets.known(dataset) or str(Path(os.path.expanduser(dataset)).resolve()), "data_dir": None}
     return found | ({"data_dir": str(data_dir.resolve())} if data_dir else {})
 
 

@@ -187,6 +187,7 @@ def test_data_that_were_moved(run, mistake):
     assert run("train", "--resume", "run", "--dataset", "elsewhere/mine.npz").code == 0
     write_data(seed=1)
     assert mistake("train", "--resume", "run", "--dataset", "mine.npz")[0] == 3
+    assert mistake("train", "--resume", "run", "--dataset", "~nobody-of-this-name/mine.npz")[0] == 3
 
 
 @pytest.mark.parametrize("options", [["--seed", "0"], ["--epochs", "0"], ["--no-shuffle"], ["--set", "train.seed=1"]])
