@@ -110,7 +110,8 @@ def _where(dataset: str | None, data_dir: Path | None) -> dict[str, str | None]:
     """What `Given` keeps of where the data are: from any folder. Empty where nothing is said."""
     found = {}
     if dataset is not None:
-        found = {"dataset": datasets.known(dataset) or str(Path(os.path.expanduser(dataset)).resolve()), "data_dir": None}
+        path = Path(os.path.expanduser(dataset))
+        found = {"dataset": datasets.known(dataset) or str(path.resolve()), "data_dir": None}
     return found | ({"data_dir": str(data_dir.resolve())} if data_dir else {})
 
 
