@@ -180,6 +180,14 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
         raise CheckpointError(f"{name}: damaged: the normalisation is not for {channels[0]} channels")
     _check_names(path, declared, parameters, SLOTS[specification.train.optimizer.kind])
     _check_memory(path, file)
+    tensors = _unpacked(name, file, digest)
+    network = Network(specification)
+    network.parameters.load(tensors)
+    return Checkpoint(network, classes, normalization, progress, tensors, made)
+
+
+def _unpacked(name: str, file: BinaryIO, digest: str) -> dict[str, np.ndarray]:
+    """The tensors of a file. Its bytes are held no longer than this takes."""
     file.seek(0)
     data = file.read()
     if not _intact(data, digest):
@@ -188,11 +196,9 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
         tensors = unpack(data)
     except DAMAGE as error:
         raise CheckpointError(f"{name}: damaged ({told(error)})") from None
-    if wrong := [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]:
+    if wrong := [tensor for tensor, values in tensors.items() if not np.isfinite(values).all()]:
         raise CheckpointError(f"{name}: damaged, or not written by cnncli: {printable(wrong[0])} holds NaN or infinity")
-    network = Network(specification)
-    network.parameters.load(tensors)
-    return Checkpoint(network, classes, normalization, progress, tensors, made)
+    return tensors
 
 
 def _classes(stored: list) -> tuple[str, ...]:
