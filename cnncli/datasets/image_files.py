@@ -20,13 +20,12 @@ EXIF, END = 0xE1, 0xD9
 SCAN_MARKER = SCAN[1]
 NOT_FILL = re.compile(rb"[^\xff]")
 MOST_CHUNKS, CHUNK = 1000, 1024  # of a PNG, besides one for so many bytes; libpng writes 8 KiB in each
-MOST_SLOW = 2**20  # bytes of a PPM that Pillow reads number by number, or pixels of a BMP that it reads run by run
-MOST_COMMENTS = 1000  # in them; all that follows is copied for each
-SLOW = {
-    "ppm": "numbers that are not of 8 or 16 bits",
-    "ppm_plain": "numbers in words",
-    "bmp_rle": "run-length encoded pixels",
+SLOW = {  # what Pillow decodes in Python, and up to how many bytes and pixels of it take less than half a second
+    "ppm": ("numbers that are neither of 8 nor of 16 bits", 2**20),
+    "ppm_plain": ("numbers in words", 2**22),
+    "bmp_rle": ("run-length encoded pixels", 2**22),
 }
+MOST_COMMENTS = 1000  # in such a file; all that follows is copied for each
 
 
 def refuse_busy(path: Path, file: BinaryIO) -> int:
@@ -52,16 +51,15 @@ def refuse_slow(path: Path, file: BinaryIO, image) -> None:
     coder = image.tile[0][0] if image.tile else ""
     if coder not in SLOW:
         return
+    what, most = SLOW[coder]
     place = file.tell()
     file.seek(0)
-    content = file.read(MOST_SLOW + 1)
+    content = file.read(most + 1)
     file.seek(place)
-    pixels = image.width * image.height
-    if max(len(content), pixels) > MOST_SLOW or (coder == "ppm_plain" and content.count(b"#") > MOST_COMMENTS):
-        raise DataError(
-            f"{printable(path)}: holds {SLOW[coder]}, which are read up to {MOST_SLOW} bytes and pixels,"
-            f" with up to {MOST_COMMENTS} comments: convert it to PNG"
-        )
+    if max(len(content), image.width * image.height) > most:
+        raise DataError(f"{printable(path)}: holds {what}, of which only {most} are read: convert it to PNG")
+    if coder == "ppm_plain" and content.count(b"#") > MOST_COMMENTS:
+        raise _busy(path, f"holds more than {MOST_COMMENTS} comments")
 
 
 def _busy(path: Path, what: str) -> DataError:

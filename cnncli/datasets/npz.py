@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -91,17 +92,24 @@ def _check_members(path: Path, archive: np.lib.npyio.NpzFile, stored: int) -> No
 def _taken(path: Path, archive: np.lib.npyio.NpzFile, member: zipfile.ZipInfo) -> int:
     """The bytes of memory that a member takes while it is read, by its header and by the size that the archive says."""
     key = member.filename.removesuffix(".npy")
-    with _reading(path, key), archive.zip.open(member) as stream:
-        if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
-            return member.file_size
-        stream.seek(0)
-        found = npy.header(path, stream)
+    with _reading(path, key), archive.zip.open(member.filename) as stream:
+        found = _header(path, stream)
+    if found is None:
+        return member.file_size
     stored = max(1, found.dtype.itemsize)
     count = member.file_size // stored
     if key.startswith("x_"):
         return found._replace(shape=(count,)).taken()
     final = LABEL if math.prod(found.shape[1:]) == 1 else 1  # a class for each sample, or for each of its pixels
     return count * (stored + final)
+
+
+def _header(path: Path, stream: BinaryIO) -> npy.Stored | None:
+    """An array behind its header, None where a member is not one."""
+    if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        return None
+    stream.seek(0)
+    return npy.header(path, stream)
 
 
 @contextlib.contextmanager
@@ -123,13 +131,17 @@ def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndar
         member = f"{key}.npy"
         if key.startswith("x_") and member in archive.zip.namelist():
             with archive.zip.open(member) as stream:
-                found = npy.header(path, stream)
-                if found.dtype.kind == "f" and found.dtype != np.float32 and found.shape and min(found.shape) > 0:
+                found = _header(path, stream)
+                if found and _is_odd_float(found.dtype) and found.shape and min(found.shape) > 0:
                     return _as_float32(f"{printable(path)}: {key}", found)
         array = archive[key]
     if not isinstance(array, np.ndarray):
         raise DataError(f"{printable(path)}: {key} is not a NumPy array")
     return array
+
+
+def _is_odd_float(dtype: np.dtype) -> bool:
+    return dtype.kind == "f" and dtype != np.float32
 
 
 def _as_float32(where: str, found: npy.Stored) -> np.ndarray:

@@ -30,6 +30,12 @@ def png(width, height, rows, *extra, depth=8, colour=2, interlaced=0):
     return start + b"".join(extra) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def flat(width, height, depth=8, colour=2, extra=()):
+    """A PNG of zeros, of any kind."""
+    bits = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] * depth
+    return png(width, height, plain(1 + width * bits // 8, height, 1), *extra, depth=depth, colour=colour)
+
+
 def plain(width, height, channels=3):
     packer, row = zlib.compressobj(9), bytes(1 + width * channels)
     return b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
@@ -53,6 +59,44 @@ def wav(frames=b"\0" * 64, channels=1, rate=8000, bits=16, kind=1, length=None, 
     start = struct.pack("<4sIHHIIHH", b"fmt ", 16, kind, channels, rate, rate * frame % 2**32, frame % 2**16, bits)
     body = start + extra + struct.pack("<4sI", b"data", len(frames) if length is None else length) + frames
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+def among(content, suffix="png", count=4):
+    """Several of a picture among good ones, in the training split, none of them the first."""
+    return lambda folder: files(
+        {f"{split}/{kind}/{i}.png": SMALL for split in ("train", "test") for kind in ("cat", "dog") for i in range(2)}
+        | {f"train/dog/{i}.{suffix}": (packed := content()) for i in range(2, 2 + count)}
+    )(folder)
+
+
+def jpeg(mode, side, **options):
+    return lambda: saved(Image.new(mode, (side, side)), "JPEG", **options)
+
+
+def led(start):
+    """A JPEG whose segments begin with others."""
+    good = saved(Image.new("RGB", (4, 4)), "JPEG")
+    return lambda: good[:2] + start() + good[2:]
+
+
+def segment(kind, content):
+    return b"\xff" + bytes([kind]) + struct.pack(">H", 2 + len(content)) + content
+
+
+def bmp(width, height, rows, kind=1, bits=8):
+    """A BMP file, of run-length encoded rows if nothing else is said."""
+    sizes = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, kind, len(rows), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1078 + len(rows), 0, 0, 1078) + sizes + bytes(1024) + rows
+
+
+def shown(name, content, *says, code=DATA):
+    """A picture that is to be predicted by a network of a few numbers."""
+    return Case(f"predict: {name}", lambda folder: predicted(folder, content()), code, says)
+
+
+def predicted(folder, content):
+    (folder / "x").write_bytes(content)
+    return ["predict", "--run", checkpoint(folder), "x"]
 
 
 def sounds(content, name="yes/0.wav"):
