@@ -169,7 +169,12 @@ CASES = [
     data("IDX labels that become larger", lambda folder: idx(labels=zeros(BELOW, header(BELOW)))(folder), IDX[1]),
     data("IDX images and labels that become larger", lambda folder: packed_idx(BELOW, 1, 1)(folder), IDX[1]),
     data("IDX files that are a bomb together", lambda folder: packed_idx(BELOW // 4, 2, 2)(folder), "other files"),
-    data("a million gzip members of nothing", lambda folder: idx(images=PACKED + EMPTY * 10**6)(folder), IDX[0], "members"),
+    data(
+        "a million gzip members of nothing",
+        lambda folder: idx(images=PACKED + EMPTY * 10**6)(folder),
+        IDX[0],
+        "members",
+    ),
     data(
         "gzip members of nothing between halves of an array",
         lambda folder: idx(images=gzip.compress(header(10, 2, 2)) + EMPTY * 10**6 + gzip.compress(bytes(40)))(folder),
@@ -177,7 +182,11 @@ CASES = [
         "members",
     ),
     data("a gzip file with padding of 50 MB", lambda folder: idx(images=PACKED + bytes(50_000_000))(folder), code=OK),
-    data("a gzip file of a name of 20 MB", lambda folder: idx(images=b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 20_000_000)(folder), IDX[0]),
+    data(
+        "a gzip file of a name of 20 MB",
+        lambda folder: idx(images=b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 20_000_000)(folder),
+        IDX[0],
+    ),
     data("IDX labels that are a bomb", idx(labels=zeros(HUGE, header(10))), IDX[1], "too long"),
     data("an IDX file of other numbers", idx(images=header(1, 1, 1, kind=0x0E) + bytes(8)), IDX[0], "float64"),
     data("an IDX file of 255 axes", idx(images=b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"\0"), IDX[0], "255 axes"),
