@@ -8,10 +8,10 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
+from cnncli.datasets.files import CHUNK
 from cnncli.errors import DataError, printable
 
 MAGIC = b"\x1f\x8b"
-CHUNK = 2**20  # bytes that are unpacked at a time
 PART = 2**14  # bytes that are read at a time; what is left of them is copied at the end of each member
 MOST_EMPTY = 1000  # members; further ones have to hold MEMBER bytes each, bgzip's have 64 KiB
 MEMBER = 1024

@@ -46,7 +46,7 @@ def opened(path: Path, formats: tuple[str, ...] = FORMATS, beside: int = 0) -> I
             planes = refuse_busy(path, file)
             with Image.open(file, formats=formats) as image:
                 stored = os.fstat(file.fileno()).st_size
-                taken = _taken(image, planes)
+                taken = memory_of(image, planes)
                 if image.width * image.height > Image.MAX_IMAGE_PIXELS:
                     raise Image.DecompressionBombError
                 refuse_bombs([Declared(path, taken, stored)])
@@ -69,7 +69,7 @@ def opened(path: Path, formats: tuple[str, ...] = FORMATS, beside: int = 0) -> I
         raise DataError(f"{printable(path)}: {_damage(error)}") from None
 
 
-def _taken(image, planes: int) -> int:
+def memory_of(image, planes: int) -> int:
     """The bytes that a picture takes until it is one of MODES, whatever of it is needed.
 
     `planes` are in the first scan of a JPEG.
@@ -157,7 +157,8 @@ def pixels(image, axes: tuple[int, int], channels: int) -> np.ndarray:
     picture = _eight_bits(image) if image.mode.startswith("I") else image
     # Grey is scaled as such, which gives the same numbers: in colour it would take four times the memory.
     picture = _converted(picture, "L" if picture.mode in GREYS else MODES[channels])
-    picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    if picture.size != (width, height):  # else it would be copied
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     return _upright(np.asarray(_converted(picture, MODES[channels])).reshape(height, width, channels), turn)
 
 

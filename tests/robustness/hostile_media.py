@@ -220,6 +220,14 @@ CASES = [
     shown("a BMP of a line of 60 million", lambda: bmp(60_000_000, 1, b"\1\1\0\0\0\0"), "declares"),
     shown("a BMP of a line of 15 million", lambda: bmp(15_000_000, 1, b"\1\1\0\0\0\0"), "run-length"),
     shown("a WEBP without losses", lambda: saved(Image.new("RGB", (5700, 5700)), "WEBP", lossless=True), "declares"),
+    data(
+        "small pictures blown up by the first, below any limit",
+        lambda folder: files(
+            {f"{split}/{kind}/0.png": SMALL for split in ("train", "test") for kind in ("cat", "dog")}
+            | {"train/cat/0.png": flat(2800, 2800)}
+        )(folder),
+        code=OK,
+    ),
     data("a GIF for a PNG", pets(saved(Image.new("L", (4, 4)), "GIF")), "0.png", "not a JPEG or PNG"),
     data(
         "PostScript for a PNG",
