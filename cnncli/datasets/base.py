@@ -100,10 +100,15 @@ def check_images(where: str, images: np.ndarray) -> None:
             raise DataError(f"{where}: sample {int(finite.argmin())} holds a number that is not finite as float32")
 
 
+def check_count(where: str, labels: int, samples: int) -> None:
+    """Refuse, with a DataError, labels that are not one for each sample."""
+    if labels != samples:
+        raise DataError(f"{where}: {labels} labels for {samples} samples")
+
+
 def check_labels(where: str, labels: np.ndarray, samples: int, classes: int = MAX_CLASSES) -> None:
     """Refuse, with a DataError, labels (N,) that are not one for each sample or not in 0 .. classes - 1."""
-    if len(labels) != samples:
-        raise DataError(f"{where}: {len(labels)} labels for {samples} samples")
+    check_count(where, len(labels), samples)
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         first = int(outside.argmax())

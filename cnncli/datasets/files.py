@@ -6,17 +6,17 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from cnncli.errors import DataError, printable
 
-# What is smaller unpacked costs a fraction of a second, whatever it is. ModelNet10's monitors, grids of 0 and 1, unpack
-# from half a MiB to 117.
-BOMB_BYTES = 128 * 2**20
+# What takes no more in memory costs a fraction of a second, whatever it is; while it is read it takes up to twice that.
+# ModelNet10's monitors, grids of 0 and 1, go from half a MiB to 117 unpacked, which are 58 as float32.
+BOMB_BYTES = 96 * 2**20
 CHUNK = 2**20
-BOMB_RATIO = 200  # MNIST unpacks to 4.7 times its size, grids that are 98 % empty to about 50; deflate's limit is 1032
+BOMB_RATIO = 200  # MNIST takes 4.7 times its size, grids that are 98 % empty about 100; deflate's limit is 1032
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -37,24 +37,35 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def refuse_bomb(path: Path, declared: int, stored: int) -> None:
-    """Raise DataError where a compressed file of `stored` bytes declares more bytes than it can be believed to hold."""
-    if too_large(declared, stored):
-        raise DataError(
-            f"{printable(path)}: declares {declared} bytes in a file of {stored}: damaged, or made to fill the memory"
-            " (store it uncompressed if it is right)"
-        )
+class Declared(NamedTuple):
+    """A file of `stored` bytes and what its content takes in memory, by its header, in the types that it gets there."""
+
+    path: Path
+    taken: int
+    stored: int
+
+
+def refuse_bombs(files: Sequence[Declared]) -> None:
+    """Raise DataError where the files of a data set declare more than they can together be believed to hold."""
+    taken, stored = sum(file.taken for file in files), sum(file.stored for file in files)
+    if too_large(taken, stored):
+        worst = max(files, key=lambda file: file.taken)
+        refuse = f"{printable(worst.path)}: declares what takes {worst.taken} bytes, in a file of {worst.stored}"
+        others = f" ({taken} and {stored} with the data set's other files)" if len(files) > 1 else ""
+        why = "damaged, or made to fill the memory (store it uncompressed if it is right)"
+        raise DataError(f"{refuse}{others}: {why}")
 
 
 def refuse_growth(where: str, paths: Sequence[Path], sample: tuple[int, ...], itemsize: int, why: str) -> None:
     """Raise DataError where a sample of a shape for each file would take far more memory than the files hold."""
-    needed, stored = len(paths) * math.prod(sample) * itemsize, sum(map(_size, paths))
+    needed, stored = len(paths) * math.prod(sample) * itemsize, sum(map(size_of, paths))
     if too_large(needed, stored):
         size = f"{len(paths)} samples of {'x'.join(map(str, sample))} take {needed} bytes, the files have {stored}"
         raise DataError(f"{printable(where)}: {size}: {why}")
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """The bytes of a file, none where it cannot be found."""
     try:
         return os.stat(path).st_size
     except OSError:  # who opens it says so

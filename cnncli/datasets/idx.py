@@ -3,31 +3,72 @@
 Described by its publisher at http://yann.lecun.com/exdb/mnist/ (section "FILE FORMATS"). A file may be gzip-compressed.
 """
 
-import gzip
+import contextlib
 import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from cnncli.datasets.base import (
     Dataset,
     Split,
+    check_count,
     check_images,
     check_labels,
     check_same_size,
     numbered_classes,
     text_of_shape,
 )
-from cnncli.datasets.files import fill, open_regular, reason, refuse_bomb
+from cnncli.datasets.files import Declared, fill, open_regular, reason, refuse_bombs
+from cnncli.datasets.gunzip import MAGIC, Gunzip
 from cnncli.errors import DataError, printable
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
-GZIP_MAGIC = b"\x1f\x8b"
+LABEL = np.dtype(np.int64).itemsize
+
+
+class Opened(NamedTuple):
+    """An open file behind its header: the shape of its bytes, the header's length, the file's, and how it is stored."""
+
+    path: Path
+    stream: BinaryIO
+    shape: tuple[int, ...]
+    header: int
+    stored: int
+    compressed: bool
+
+
+@contextlib.contextmanager
+def _opened(path: Path, axes: int) -> Iterator[Opened]:
+    """A file with its header read; what a damaged file raises inside is a DataError."""
+    try:
+        with open_regular(path) as file:
+            stored, compressed = os.fstat(file.fileno()).st_size, file.read(len(MAGIC)) == MAGIC
+            file.seek(0)
+            stream = Gunzip(path, file) if compressed else file
+            yield Opened(path, stream, *_read_header(path, stream, axes), stored, compressed)
+    except EOFError:
+        raise DataError(f"{printable(path)}: truncated: its gzip stream has no end") from None
+    except zlib.error as error:
+        raise DataError(f"{printable(path)}: damaged gzip stream: {error}") from None
+    except OSError as error:
+        raise DataError(f"{printable(path)}: {reason(error)}") from None
+
+
+def declared(path: Path, axes: int, itemsize: int) -> tuple[int, Declared]:
+    """How many samples a file declares, and what its numbers take as types of so many bytes.
+
+    What is not compressed takes what it has. Raises DataError as `read_idx` does.
+    """
+    with _opened(path, axes) as found:
+        taken = math.prod(found.shape) * itemsize if found.compressed else found.stored
+        return found.shape[0], Declared(path, taken, found.stored)
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
@@ -37,38 +78,25 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
     of axes, or where its numbers are fewer or more than its header says. Memory is taken only once the header has
     been found plausible, and never more than the header declares.
     """
-    try:
-        with open_regular(path) as file:
-            stored = os.fstat(file.fileno()).st_size
-            compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-            file.seek(0)
-            if not compressed:
-                return _read(path, file, axes, stored, compressed=False)
-            with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
-                return _read(path, unpacked, axes, stored, compressed=True)
-    except EOFError:
-        raise DataError(f"{printable(path)}: truncated: its gzip stream has no end") from None
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{printable(path)}: damaged gzip stream: {error}") from None
-    except OSError as error:
-        raise DataError(f"{printable(path)}: {reason(error)}") from None
+    with _opened(path, axes) as found:
+        return _read(found)
 
 
-def _read(path: Path, stream: BinaryIO, axes: int, stored: int, compressed: bool) -> np.ndarray:
-    shape, header = _read_header(path, stream, axes)
+def _read(found: Opened) -> np.ndarray:
+    path, shape, header, stored = printable(found.path), found.shape, found.header, found.stored
     expected = math.prod(shape)
     declares = f"its header declares {text_of_shape(shape)} = {expected} bytes"
-    if compressed:
-        refuse_bomb(path, expected, stored)
+    if found.compressed:
+        refuse_bombs([Declared(found.path, expected, stored)])
     elif header + expected != stored:
         wrong = "truncated" if stored < header + expected else "too long"
-        raise DataError(f"{printable(path)}: {wrong}: {declares}, {stored - header} follow")
+        raise DataError(f"{path}: {wrong}: {declares}, {stored - header} follow")
     numbers = np.empty(expected, np.uint8)
-    done = fill(stream, numbers)
+    done = fill(found.stream, numbers)
     if done < expected:
-        raise DataError(f"{printable(path)}: truncated: {declares}, {done} follow")
-    if stream.read(1):  # also makes gzip check its checksum
-        raise DataError(f"{printable(path)}: too long: {declares}, more than {expected} follow")
+        raise DataError(f"{path}: truncated: {declares}, {done} follow")
+    if found.stream.read(1):  # also makes gzip check its checksum
+        raise DataError(f"{path}: too long: {declares}, more than {expected} follow")
     return numbers.reshape(shape)
 
 
@@ -107,10 +135,15 @@ def load_folder(files: list[Path], name: str, source: str, classes: tuple[str, .
 
     Raises DataError where a file is damaged, or where images, labels and classes do not fit together.
     """
+    counts, sizes = zip(
+        *(declared(*of) for of in zip(files, (3, 1, 3, 1), (1, LABEL, 1, LABEL), strict=True)), strict=True
+    )
+    refuse_bombs(sizes)
     splits = []
-    for images_path, labels_path in (files[:2], files[2:]):
+    for images_path, labels_path, count in ((*files[:2], counts[1]), (*files[2:], counts[3])):
         images = read_idx(images_path, axes=3)
         check_images(printable(images_path), images)
+        check_count(printable(labels_path), count, len(images))
         labels = read_idx(labels_path, axes=1).astype(np.int64)
         check_labels(printable(labels_path), labels, len(images), len(classes) if classes else 256)
         classes = classes or numbered_classes(labels)

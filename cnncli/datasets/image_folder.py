@@ -38,7 +38,7 @@ def wanted_of(where: str, paths: Sequence[Path], network: Input | None) -> Input
     """What to decode to: the network's input, else the first image's size. DataError where the network takes none."""
     if network is None:
         with images.quiet(), images.opened(paths[0]) as image:
-            wanted = Input(images.size_of(image), 1 if image.mode in ("1", "L", "LA", "I;16", "I") else 3)
+            wanted = Input(images.size_of(image), 1 if image.mode in images.GREYS else 3)
         refuse_growth(where, paths, (*wanted.axes, wanted.channels), 1, "all get the size of the first")
         return wanted
     if not images.takes_images(network):
@@ -53,7 +53,7 @@ def decode(where: str, paths: Sequence[Path], wanted: Input) -> np.ndarray:
     into = allocate(printable(where), len(paths), (1, *wanted.axes, wanted.channels), np.uint8)
 
     def fill(i: int) -> None:
-        with images.opened(paths[i]) as image:
+        with images.opened(paths[i], beside=images.beside_of(wanted.axes)) as image:
             into[i, 0] = images.pixels(image, *wanted)
 
     in_threads(fill, len(paths))

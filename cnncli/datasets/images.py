@@ -2,23 +2,29 @@
 
 import contextlib
 import logging
+import math
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from cnncli.datasets.base import Input
-from cnncli.datasets.files import open_regular, reason, refuse_bomb
+from cnncli.datasets.files import BOMB_BYTES, Declared, open_regular, reason, refuse_bombs
+from cnncli.datasets.image_files import refuse_busy, refuse_slow
 from cnncli.errors import DataError, printable, told
 
 FORMATS = ("JPEG", "PNG")
 PICTURES = (*FORMATS, "BMP", "GIF", "PPM", "WEBP")  # of Pillow's others one runs PostScript, one writes on stderr
-MOST_SCANS = 30  # over a progressive JPEG; encoders make about 10, and each takes as long as a picture does
-PLANES = ("1", "L", "P")  # modes of a byte a pixel, twice in memory while it is scaled; the others take four bytes
-SCAN, MOST_HEAD = b"\xff\xda", 2**26  # how each begins; the bytes of a file in which they are counted
+GREYS = ("1", "L", "LA", "I;16", "I")
+# Bytes of a pixel while it is decoded and converted; of the modes that are not here 8, four as stored and four as RGB.
+TAKEN = {"1": 2, "L": 2, "I;16": 3, "RGB": 4, "LA": 5, "P": 5, "I": 5}
+TAKEN_BY_WEBP = 18  # its decoder holds the picture four times
+COEFFICIENT = 2  # bytes, which a JPEG of several scans takes for each number of the picture
+BELIEVED = 30  # times the size of its file: photographs take 10 to 25 times theirs
+STRIP = 64  # rows of 16-bit grey that are made 8-bit at a time
 ORIENTATION = 0x0112  # in EXIF: how the camera was held
 TURNED = (5, 6, 7, 8)  # the orientations whose width is the picture's height
 MODES = {1: "L", 3: "RGB"}
@@ -27,14 +33,26 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of da
 
 
 @contextlib.contextmanager
-def opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator:
-    """A Pillow image, its header read and its size found plausible. Whatever Pillow raises inside is a DataError."""
+def opened(path: Path, formats: tuple[str, ...] = FORMATS, beside: int = 0) -> Iterator:
+    """A Pillow image, its header read and its size found plausible. Whatever Pillow raises inside is a DataError.
+
+    `beside` are the bytes that are taken beside it while it is open. Not to be nested: a thread that waits for room
+    would wait for itself.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with open_regular(path) as file, Image.open(file, formats=formats) as image:
-            _refuse_bomb(path, file, image)
-            yield image
+        with open_regular(path) as file:
+            planes = refuse_busy(path, file)
+            with Image.open(file, formats=formats) as image:
+                stored = os.fstat(file.fileno()).st_size
+                taken = memory_of(image, planes)
+                if image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                    raise Image.DecompressionBombError
+                refuse_bombs([Declared(path, taken, stored)])
+                refuse_slow(path, file, image)
+                with ROOM.taken(taken + beside - BELIEVED * stored):
+                    yield image
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -51,21 +69,45 @@ def opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator:
         raise DataError(f"{printable(path)}: {_damage(error)}") from None
 
 
-def _refuse_bomb(path: Path, file: BinaryIO, image) -> None:
-    """Raise DataError for a picture that takes far more memory, or time, than its file lets expect."""
-    from PIL import Image
+def memory_of(image, planes: int) -> int:
+    """The bytes that a picture takes until it is one of MODES, whatever of it is needed.
 
-    pixels, stored = image.width * image.height, os.fstat(file.fileno()).st_size
-    if pixels > Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError
-    refuse_bomb(path, pixels * (2 if image.mode in PLANES else 4), stored)
-    if image.format in ("JPEG", "MPO"):
-        place = file.tell()
-        file.seek(0)
-        scans = file.read(MOST_HEAD).count(SCAN)
-        file.seek(place)
-        if scans > MOST_SCANS:
-            raise DataError(f"{printable(path)}: goes over its picture {scans} times: made to keep the processor busy")
+    `planes` are in the first scan of a JPEG.
+    """
+    each, bands = TAKEN_BY_WEBP if image.format == "WEBP" else TAKEN.get(image.mode, 8), len(image.getbands())
+    if image.info.get("progressive") or 0 < planes < bands:
+        each += COEFFICIENT * _numbers(image.layer)
+    return int(image.width * image.height * each)
+
+
+def _numbers(layers: list[tuple[int, int, int, int]]) -> float:
+    """The numbers of a JPEG for each of its pixels: 1.5 in most photographs, whose colours are stored at a half."""
+    sizes = [height * width for _, height, width, _ in layers]
+    return sum(sizes) / (max(height for _, height, _, _ in layers) * max(width for _, _, width, _ in layers))
+
+
+class Room:
+    """Memory that threads share: what one does not get at once it waits for."""
+
+    def __init__(self, most: int):
+        self.most, self.used, self.changed = most, 0, threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, count: int) -> Iterator[None]:
+        """So many bytes, for nobody else inside of this. Who asks for more than there is waits until it is alone."""
+        count = min(max(0, count), self.most)
+        with self.changed:
+            self.changed.wait_for(lambda: self.used + count <= self.most)
+            self.used += count
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.used -= count
+                self.changed.notify_all()
+
+
+ROOM = Room(BOMB_BYTES)  # for the pictures that are much larger than their files: of these a few fill the memory
 
 
 @contextlib.contextmanager
@@ -93,6 +135,11 @@ def orientation(image) -> int:
     return 1
 
 
+def beside_of(axes: tuple[int, int]) -> int:
+    """The bytes that `pixels` takes for what it returns, in which colours have four bytes and are copied."""
+    return 8 * math.prod(axes)
+
+
 def pixels(image, axes: tuple[int, int], channels: int) -> np.ndarray:
     """(H, W, C) uint8 of an opened image: the right way up, in grey or colour, scaled to cover `axes` (H, W), and what
     overhangs cut off equally on both sides.
@@ -107,19 +154,29 @@ def pixels(image, axes: tuple[int, int], channels: int) -> np.ndarray:
         height, width = width, height
     # A large JPEG is decoded at a half, a quarter or an eighth: 4000x3000 for 64x64 in 13 ms instead of 94.
     image.draft(None, (width, height))
-    picture = _eight_bits(image).convert(MODES[channels])
-    picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
-    return _upright(np.asarray(picture).reshape(height, width, channels), turn)
+    picture = _eight_bits(image) if image.mode.startswith("I") else image
+    # Grey is scaled as such, which gives the same numbers: in colour it would take four times the memory.
+    picture = _converted(picture, "L" if picture.mode in GREYS else MODES[channels])
+    if picture.size != (width, height):  # else it would be copied
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    return _upright(np.asarray(_converted(picture, MODES[channels])).reshape(height, width, channels), turn)
+
+
+def _converted(image, mode: str):
+    """An image in a mode. Pillow's own method copies one that has it already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _eight_bits(image):
     """16-bit grey as 8-bit grey: Pillow's own conversion would make all above 255 white."""
     from PIL import Image
 
-    if not image.mode.startswith("I"):
-        return image
-    grey = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    grey = Image.new("L", image.size)
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        numbers = (np.clip(np.asarray(strip), 0, 65535).astype(np.uint32) + 128) // 257
+        grey.paste(Image.fromarray(numbers.astype(np.uint8)), (0, top))
+    return grey
 
 
 def _upright(array: np.ndarray, turn: int) -> np.ndarray:
@@ -142,7 +199,7 @@ def read_picture(path: Path, axes: tuple[int, ...], channels: int, invert: bool 
         raise DataError(f"{printable(path)}: the model's input is not an image of 1 or 3 channels")
     if not os.path.exists(path):
         raise DataError(f"{printable(path)}: no such image file")
-    with quiet(), opened(path, PICTURES) as image:
+    with quiet(), opened(path, PICTURES, beside_of(axes)) as image:
         picture = pixels(image, axes, channels).reshape(1, 1, *axes, channels)
     return 255 - picture if invert else np.ascontiguousarray(picture)
 

@@ -4,18 +4,19 @@ Described in NumPy's own documentation of numpy.lib.format. Nothing in a file is
 """
 
 import contextlib
-import gzip
 import math
 import os
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from cnncli.datasets.base import text_of_shape
-from cnncli.datasets.files import fill, open_regular, reason, refuse_bomb
+from cnncli.datasets.files import Declared, fill, open_regular, reason, refuse_bombs, size_of
+from cnncli.datasets.gunzip import Gunzip
 from cnncli.errors import DataError, printable, told
 
 PART = 2**24  # bytes that are read at a time
@@ -51,6 +52,16 @@ class Stored(NamedTuple):
                 f"{printable(self.path)}: too long: more follows than an array of {text_of_shape(self.shape)}"
             )
 
+    def taken(self) -> int:
+        """The bytes of memory that it takes as uint8, or as float32 where it is anything else; and for longer numbers
+        at least half of theirs, as going through them takes time.
+
+        What lies the other way round in the file is first read as it is there.
+        """
+        stored = self.dtype.itemsize
+        final = stored if self.dtype == np.uint8 else np.dtype(np.float32).itemsize
+        return math.prod(self.shape) * (max(final, stored // 2) + self.fortran * stored)
+
     def truncated(self) -> DataError:
         declares = f"its header declares {text_of_shape(self.shape)} of {self.dtype}"
         return DataError(f"{printable(self.path)}: truncated: {declares}, less follows")
@@ -64,15 +75,14 @@ def opened(path: Path) -> Iterator[Stored]:
     declare more bytes than the file has, or for a compressed file can be believed to have.
     """
     try:
-        with open_regular(path) as file, contextlib.ExitStack() as stack:
+        with open_regular(path) as file:
             size, stream = os.fstat(file.fileno()).st_size, file
-            if path.suffix.lower() == ".gz":
-                stream = stack.enter_context(gzip.GzipFile(fileobj=file, mode="rb"))
+            if _is_packed(path):
+                stream = Gunzip(path, file)
             found = _header(path, stream)
-            declared = math.prod(found.shape) * found.dtype.itemsize
             if stream is not file:
-                refuse_bomb(path, declared + SAMPLE * found.shape[0], size)
-            elif declared > size - file.tell():
+                refuse_bombs([Declared(path, found.taken() + SAMPLE * found.shape[0], size)])
+            elif math.prod(found.shape) * found.dtype.itemsize > size - file.tell():
                 raise found.truncated()
             yield found
     except DataError:
@@ -81,20 +91,47 @@ def opened(path: Path) -> Iterator[Stored]:
         raise DataError(f"{printable(path)}: {reason(error)}") from None
     except EOFError:
         raise DataError(f"{printable(path)}: truncated: its gzip stream has no end") from None
-    # On damaged headers and streams NumPy, ast, tokenize and zlib raise many kinds of exceptions.
+    except zlib.error as error:
+        raise DataError(f"{printable(path)}: damaged gzip stream: {error}") from None
+    # On damaged headers NumPy, ast and tokenize raise many kinds of exceptions.
     except Exception as error:
         raise DataError(f"{printable(path)}: damaged .npy file: {told(error)}") from None
 
 
+def refuse_packed(paths: Iterable[Path]) -> None:
+    """Raise DataError where the files of a data set declare more than they can together be believed to hold.
+
+    What is not compressed takes what it has.
+    """
+    files = []
+    for path in paths:
+        size = taken = size_of(path)
+        if _is_packed(path):
+            with opened(path) as found:
+                taken = found.taken() + SAMPLE * found.shape[0]
+        files.append(Declared(path, taken, size))
+    refuse_bombs(files)
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
 def _header(path: Path, stream: BinaryIO) -> Stored:
+    found = header(path, stream)
+    if found.dtype.kind not in "buif":
+        raise DataError(f"{printable(path)}: holds {found.dtype}, expected numbers")
+    if not found.shape or min(found.shape) < 1:
+        raise DataError(f"{printable(path)}: an array of the shape {found.shape} holds no sample")
+    return found
+
+
+def header(path: Path, stream: BinaryIO) -> Stored:
+    """An array behind its header, which may declare anything. Raises many kinds of exceptions where it is damaged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's remarks on odd headers are no concern of the user's
         version = np.lib.format.read_magic(stream)
         if version not in READERS:
             raise DataError(f"{printable(path)}: is written in version {'.'.join(map(str, version))} of .npy")
         shape, fortran, dtype = READERS[version](stream)
-    if dtype.kind not in "buif":
-        raise DataError(f"{printable(path)}: holds {dtype}, expected numbers")
-    if not shape or min(shape) < 1:
-        raise DataError(f"{printable(path)}: an array of the shape {shape} holds no sample")
     return Stored(path, stream, shape, fortran, dtype)

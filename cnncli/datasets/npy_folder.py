@@ -29,10 +29,12 @@ def load_folder(
     """
     rank = len(network.axes) if network else VOLUME
     if train.files and not any(train.classes.values()):
+        npy.refuse_packed(train.files + (test.files if test else ()))
         splits, classes = _stacks(train, test, rank, network)
     else:
         listed = folders.samples(train, test, SUFFIXES[0])
         classes = listed.classes
+        npy.refuse_packed(path for path, _ in listed.train + listed.test)
         splits = []
         for files in (listed.train, listed.test):
             images = read_files(source, [path for path, _ in files], rank, network)
@@ -44,9 +46,10 @@ def load_folder(
 
 
 def for_network(images: np.ndarray, binary: bool) -> np.ndarray:
-    """What was read as uint8, float32, or bool where it has but 0 and 1, as uint8 or float32."""
+    """What was read as uint8, float32, or bool where it has but 0 and 1, as uint8 (in its place) or float32."""
     if binary:
-        return images.astype(np.uint8) * np.uint8(255)
+        images = images.view(np.uint8)
+        return np.multiply(images, np.uint8(255), out=images)
     return images.astype(np.float32) if images.dtype == bool else images
 
 
@@ -79,6 +82,8 @@ def _joined(parts: list[tuple[Path, np.ndarray, int]]) -> Split:
     first = parts[0][1]
     for path, images, _ in parts:
         check_alike(printable(path), images, first, f"those of {printable(parts[0][0])}")
+    if len(parts) == 1:
+        return Split(first, np.full(len(first), parts[0][2], np.int64))
     images = np.concatenate([images for _, images, _ in parts])
     return Split(images, np.concatenate([np.full(len(images), label, np.int64) for _, images, label in parts]))
 

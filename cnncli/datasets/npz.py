@@ -1,26 +1,33 @@
 """NumPy archives: a zip of `x_train`, `y_train`, `x_test` and `y_test`."""
 
+import contextlib
+import math
 import os
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from cnncli.datasets import npy
 from cnncli.datasets.base import (
     IGNORED,
     Dataset,
     Split,
+    allocate,
     check_images,
     check_labels,
     check_same_size,
     numbered_classes,
     pixel_classes,
 )
-from cnncli.datasets.files import open_regular, reason, refuse_bomb
+from cnncli.datasets.files import Declared, open_regular, reason, refuse_bombs
 from cnncli.errors import DataError, printable, told
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+LABEL = np.dtype(np.int64).itemsize
 RANKS = {2: 1, 3: 2, 4: 2, 5: 3}  # the spatial axes of an array of so many axes
 
 
@@ -73,25 +80,77 @@ def _check_members(path: Path, archive: np.lib.npyio.NpzFile, stored: int) -> No
     if missing:
         raise DataError(f"{printable(path)}: lacks {', '.join(missing)}; it needs {', '.join(KEYS)}")
     members = [member for member in archive.zip.infolist() if member.filename.removesuffix(".npy") in KEYS]
-    refuse_bomb(path, sum(member.file_size for member in members), stored)
     for member in members:
         # zipfile unpacks a whole chunk of bzip2 or LZMA at once, whatever size it grows to; np.savez writes neither
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(
                 f"{printable(path)}: {member.filename} is neither stored nor deflated, as np.savez writes it"
             )
+    refuse_bombs([Declared(path, sum(_taken(path, archive, member) for member in members), stored)])
+
+
+def _taken(path: Path, archive: np.lib.npyio.NpzFile, member: zipfile.ZipInfo) -> int:
+    """The bytes of memory that a member takes while it is read, by its header and by the size that the archive says."""
+    key = member.filename.removesuffix(".npy")
+    with _reading(path, key), archive.zip.open(member.filename) as stream:
+        found = _header(path, stream)
+    if found is None:
+        return member.file_size
+    stored = max(1, found.dtype.itemsize)
+    count = member.file_size // stored
+    if key.startswith("x_"):
+        return found._replace(shape=(count,)).taken()
+    final = LABEL if math.prod(found.shape[1:]) == 1 else 1  # a class for each sample, or for each of its pixels
+    return count * (stored + final)
+
+
+def _header(path: Path, stream: BinaryIO) -> npy.Stored | None:
+    """An array behind its header, None where a member is not one."""
+    if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        return None
+    stream.seek(0)
+    return npy.header(path, stream)
+
+
+@contextlib.contextmanager
+def _reading(path: Path, key: str) -> Iterator[None]:
+    """What a damaged member raises inside is a DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    # zipfile, zlib, tokenize, ast and NumPy raise some twenty kinds of exceptions, MemoryError, NotImplementedError and
+    # RuntimeError among them.
+    except Exception as error:
+        raise DataError(f"{printable(path)}: {key} cannot be read: {told(error)}") from None
 
 
 def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
-    try:
+    """An array as it is stored, but longer and shorter floats than float32 as such: part by part."""
+    with _reading(path, key):
+        member = f"{key}.npy"
+        if key.startswith("x_") and member in archive.zip.namelist():
+            with archive.zip.open(member) as stream:
+                found = _header(path, stream)
+                if found and _is_odd_float(found.dtype) and found.shape and min(found.shape) > 0:
+                    return _as_float32(f"{printable(path)}: {key}", found)
         array = archive[key]
-    # On damaged members zipfile, zlib, tokenize, ast and NumPy raise some twenty kinds of exceptions, MemoryError,
-    # NotImplementedError and RuntimeError among them.
-    except Exception as error:
-        raise DataError(f"{printable(path)}: {key} cannot be read: {told(error)}") from None
     if not isinstance(array, np.ndarray):
         raise DataError(f"{printable(path)}: {key} is not a NumPy array")
     return array
+
+
+def _is_odd_float(dtype: np.dtype) -> bool:
+    return dtype.kind == "f" and dtype != np.float32
+
+
+def _as_float32(where: str, found: npy.Stored) -> np.ndarray:
+    numbers, start = allocate(where, found.shape[0], found.shape[1:], np.float32), 0
+    for part in found.parts():
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused later
+            numbers[start : start + len(part)] = part
+        start += len(part)
+    return numbers
 
 
 def _split(where: str, arrays: dict[str, np.ndarray], part: str) -> Split:
@@ -113,8 +172,7 @@ def _images(where: str, images: np.ndarray) -> np.ndarray:
     if not 2 <= images.ndim <= 5:
         raise DataError(f"{where}: has {images.ndim} axes, expected (N,L), (N,H,W), (N,H,W,C) or (N,D,H,W,C)")
     if images.dtype != np.uint8:
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check below refuses
-            images = images.astype(np.float32)
+        images = images.astype(np.float32, copy=False)
     check_images(where, images)
     sample = images.shape[1:]
     size = {1: (1, 1, *sample, 1), 2: (1, *sample, 1), 3: (1, *sample), 4: sample}[len(sample)]

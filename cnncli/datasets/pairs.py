@@ -13,6 +13,7 @@ from cnncli.errors import DataError, printable
 IMAGES, MASKS = ("images", "image", "imgs"), ("masks", "mask", "labels", "label")
 MASK_SUFFIXES = (".png",)  # what is stored with losses has no exact classes
 HELD_OUT = 3  # one in so many
+COLOUR = ("LA", "RGB", "RGBA")
 FOREGROUND = 255  # in masks of nothing but 0 and 255
 
 
@@ -108,14 +109,15 @@ def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
 
 def _decode(source: str, pairs: Pairs, wanted: Input) -> Split:
     (height, width), count = wanted.axes, len(pairs.images)
+    beside = images.beside_of(wanted.axes)
     into = allocate(printable(source), count, (1, height, width, wanted.channels), np.uint8)
     labels = allocate(printable(source), count, (1, height, width), np.uint8)
 
     def fill(i: int) -> None:
-        with images.opened(pairs.images[i]) as image:
+        with images.opened(pairs.images[i], beside=beside) as image:
             size = images.size_of(image)
             into[i, 0] = images.pixels(image, *wanted)
-        with images.opened(pairs.masks[i]) as mask:
+        with images.opened(pairs.masks[i], beside=beside) as mask:
             if (mask.height, mask.width) != size:
                 sizes = text_of_shape((mask.height, mask.width)), text_of_shape(size)
                 raise DataError(f"{printable(pairs.masks[i])}: is {sizes[0]}, its image is {sizes[1]}")
@@ -127,19 +129,15 @@ def _decode(source: str, pairs: Pairs, wanted: Input) -> Split:
 
 def _classes_of(path: Path, mask, axes: tuple[int, int]) -> np.ndarray:
     """The values of a mask (H, W) uint8, cut and scaled as `images.pixels` does it."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageChops, ImageOps
 
-    values = np.asarray(mask)
-    if values.ndim == 3:
-        colours = values[:, :, : 3 if values.shape[2] >= 3 else 1]
-        if (colours != colours[:, :, :1]).any():
-            raise DataError(
-                f"{printable(path)}: is in colour: a mask holds classes as grey values or as palette indices"
-            )
-        values = colours[:, :, 0]
-    if values.dtype == bool:
-        values = values * np.uint8(FOREGROUND)
-    if values.min() < 0 or values.max() > IGNORED:
+    plane, *others = (
+        [mask.getchannel(name) for name in mask.getbands() if name != "A"] if mask.mode in COLOUR else [mask]
+    )
+    if any(ImageChops.difference(plane, other).getbbox() for other in others):
+        raise DataError(f"{printable(path)}: is in colour: a mask holds classes as grey values or as palette indices")
+    lowest, highest = plane.getextrema()
+    if lowest < 0 or highest > IGNORED:
         raise DataError(f"{printable(path)}: holds a class outside 0 .. {IGNORED}")
-    plane = Image.fromarray(np.ascontiguousarray(values, np.uint8))
-    return np.asarray(ImageOps.fit(plane, axes[::-1], Image.Resampling.NEAREST))
+    plane = plane.convert("L") if plane.mode == "1" else plane  # 0 and FOREGROUND
+    return np.asarray(ImageOps.fit(plane, axes[::-1], Image.Resampling.NEAREST)).astype(np.uint8)

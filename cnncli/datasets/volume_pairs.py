@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnncli.datasets import npy_folder, pairs
+from cnncli.datasets import npy, npy_folder, pairs
 from cnncli.datasets.base import IGNORED, Dataset, Input, Split, allocate, text_of_shape
 from cnncli.errors import DataError, printable
 
@@ -18,7 +18,9 @@ def load_folder(train: Path, test: Path | None, name: str, source: str, network:
     where a mask has another size than its image.
     """
     rank = len(network.axes) if network else npy_folder.VOLUME
-    splits = [_read(source, part, rank, network) for part in pairs.parts(train, test, SUFFIXES)]
+    parts = pairs.parts(train, test, SUFFIXES)
+    npy.refuse_packed(path for part in parts for path in part.images + part.masks)
+    splits = [_read(source, part, rank, network) for part in parts]
     npy_folder.check_alike(printable(source), splits[1].images, splits[0].images, "training samples")
     binary = all(split.images.dtype == bool for split in splits)
     splits = [Split(npy_folder.for_network(split.images, binary), split.labels) for split in splits]

@@ -79,4 +79,5 @@ def _read(path: Path, into: np.ndarray, rate: int) -> None:
     if channels not in (1, wave.channels) and wave.channels != 1:
         differ = f"has {wave.channels} channels, the model's input {channels}"
         raise DataError(f"{printable(path)}: {differ}: set input.channels to 1 or {wave.channels}")
-    into[: len(frames)] = frames.mean(1, keepdims=True) if channels == 1 else frames
+    # two numbers that float32 holds may have a sum that it does not hold
+    into[: len(frames)] = frames.mean(1, keepdims=True, dtype=np.float64) if channels == 1 else frames

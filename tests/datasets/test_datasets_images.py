@@ -4,7 +4,9 @@ import contextlib
 import io
 import os
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -206,3 +208,35 @@ def test_a_damaged_image_is_named(pets, message_of):
 def test_more_than_the_machine_s_memory_is_refused(pets, message_of):
     message = message_of(load, pets, None, Input((2**20, 2**20), 3))
     assert message.startswith(f"{pets}: 8 samples of 1x1048576x1048576x3 need 24 TiB of memory, ")
+
+
+def test_room_is_shared_and_more_than_there_is_waits_until_it_is_alone():
+    room, inside, most = images.Room(10), [], []
+
+    def work(count):
+        with room.taken(count):
+            inside.append(count)
+            most.append(list(inside))
+            time.sleep(0.002)
+            inside.remove(count)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [4, 5, 6, 25, -3, 0, 1, 10] * 10))
+    assert room.used == 0
+    assert max(sum(max(0, count) for count in together) for together in most if 25 not in together) <= 10
+    assert all(
+        max(0, *together) <= 25 and sum(count > 0 for count in together) == 1 for together in most if 25 in together
+    )
+
+
+def test_a_jpeg_of_several_scans_takes_memory_for_each_of_its_numbers(tmp_path):
+    photo = np.zeros((40, 60, 3), np.uint8)
+    for subsampling, numbers in (("4:4:4", 3), ("4:2:0", 1.5)):
+        path = tmp_path / "image"
+        path.write_bytes(saved(photo, "JPEG", progressive=True, subsampling=subsampling))
+        with images.opened(path) as image:
+            assert images.memory_of(image, 3) == 40 * 60 * (4 + 2 * numbers)
+    path.write_bytes(saved(photo, "JPEG"))
+    with images.opened(path) as image:
+        assert images.memory_of(image, 3) == 40 * 60 * 4
+        assert images.memory_of(image, 1) == 40 * 60 * (4 + 2 * 1.5)  # the first scan has one plane, others follow

@@ -66,7 +66,7 @@ def test_a_gzip_stream_cut_at_every_length_is_refused(tmp_path):
         path.write_bytes(content[:length])
         refused(path)
     path.write_bytes(content[:-8] + b"\0\0\0\0" + content[-4:])
-    assert refused(path).startswith("CRC check failed")
+    assert refused(path).endswith("damaged gzip stream: Error -3 while decompressing data: incorrect data check")
 
 
 @pytest.mark.parametrize("shape", [(2**50, 28), (2**40, 2**40), (10**30,)])

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import math
 import os
 import struct
 import zipfile
@@ -15,6 +16,7 @@ IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-u
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 HUGE = 2**29  # what bombs unpack to
+BELOW = 90 * 2**20  # what no limit refuses
 
 
 def encode(array, kind=0x08):
@@ -35,8 +37,9 @@ def idx(**changed):
 
 def zeros(count, head=b""):
     """A gzip stream of `head` and so many zeros, made without holding them."""
-    packer, part = zlib.compressobj(9, wbits=31), bytes(2**24)
-    return packer.compress(head) + b"".join(packer.compress(part) for _ in range(count // 2**24)) + packer.flush()
+    packer, part, rest = zlib.compressobj(9, wbits=31), bytes(2**20), bytes(count % 2**20)
+    parts = [head, *[part] * (count // 2**20), rest]
+    return b"".join(map(packer.compress, parts)) + packer.flush()
 
 
 def header(*extents, kind=0x08):
@@ -70,6 +73,13 @@ def shaped(shape, descr="'|u1'", rest=b""):
     return npy_header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}") + rest
 
 
+def packed_idx(count, *sample, labels=None):
+    """Four packed files: so many images of zeros, and so many labels or as many."""
+    extents = ((count, *sample), (count if labels is None else labels,)) * 2
+    contents = [zeros(math.prod(extent), header(*extent)) for extent in extents]
+    return files({f"{name}.gz": content for name, content in zip(IDX, contents, strict=True)})
+
+
 def archive(content, name="data.npz"):
     def make(folder):
         bytes_of(folder, name, content() if callable(content) else content)
@@ -91,6 +101,20 @@ def bomb(declared=None):
     return packed.getvalue()
 
 
+def hollow_npz(shape, descr="'|u1'", itemsize=1, labels=1):
+    """An archive of zeros: x_train of that shape and type, and so many labels in y_train."""
+    packed, one = io.BytesIO(), (1, *shape[1:])
+    arrays = ((shape, descr, itemsize), ((labels,), "'|u1'", 1), (one, descr, itemsize), ((1,), "'|u1'", 1))
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as made:
+        for key, (extents, kind, size) in zip(KEYS, arrays, strict=True):
+            left = math.prod(extents) * size
+            with made.open(f"{key}.npy", "w", force_zip64=True) as member:
+                member.write(shaped(extents, kind))
+                for first in range(0, left, 2**20):
+                    member.write(bytes(min(2**20, left - first)))
+    return packed.getvalue()
+
+
 def many_members():
     packed = io.BytesIO(npz())
     with zipfile.ZipFile(packed, "a") as archive:
@@ -102,6 +126,12 @@ def many_members():
 class Evil:
     def __reduce__(self):
         return os.mkdir, ("owned",)
+
+
+def packed_volumes(names, size, descr="'|u1'", itemsize=1):
+    """Files of zeros of so many bytes each, in grids of 16x16x16."""
+    content = zeros(size, shaped((size // itemsize // 4096, 16, 16, 16), descr))
+    return files({f"{name}.npy.gz": content for name in names})
 
 
 def volumes(content, name="a/0.npy"):
@@ -117,6 +147,9 @@ def cifar(**changed):
     )
 
 
+EMPTY = gzip.compress(b"", mtime=0)
+PACKED = gzip.compress(header(10, 2, 2) + bytes(40), mtime=0)
+
 CASES = [
     data("an IDX file that declares 2^96 bytes", idx(images=header(2**32 - 1, 2**32 - 1, 2**32 - 1)), IDX[0]),
     data(
@@ -126,7 +159,34 @@ CASES = [
     ),
     data("an IDX bomb that says so", idx(images=zeros(HUGE, header(HUGE // 4, 2, 2))), IDX[0], "declares"),
     data("an IDX bomb that hides it", idx(images=zeros(HUGE, header(10, 2, 2))), IDX[0], "too long"),
-    data("an IDX bomb below any limit", idx(images=zeros(255 * 2**20, header(255 * 2**18, 2, 2))), IDX[0]),
+    data(
+        "an IDX bomb below any limit",
+        lambda folder: idx(images=zeros(BELOW, header(BELOW // 4, 2, 2)))(folder),
+        IDX[1],
+        "10 labels for",
+    ),
+    data("an IDX data set below any limit", lambda folder: packed_idx(BELOW // 128**2 // 2, 128, 128)(folder), code=OK),
+    data("IDX labels that become larger", lambda folder: idx(labels=zeros(BELOW, header(BELOW)))(folder), IDX[1]),
+    data("IDX images and labels that become larger", lambda folder: packed_idx(BELOW, 1, 1)(folder), IDX[1]),
+    data("IDX files that are a bomb together", lambda folder: packed_idx(BELOW // 4, 2, 2)(folder), "other files"),
+    data(
+        "a million gzip members of nothing",
+        lambda folder: idx(images=PACKED + EMPTY * 10**6)(folder),
+        IDX[0],
+        "members",
+    ),
+    data(
+        "gzip members of nothing between halves of an array",
+        lambda folder: idx(images=gzip.compress(header(10, 2, 2)) + EMPTY * 10**6 + gzip.compress(bytes(40)))(folder),
+        IDX[0],
+        "members",
+    ),
+    data("a gzip file with padding of 50 MB", lambda folder: idx(images=PACKED + bytes(50_000_000))(folder), code=OK),
+    data(
+        "a gzip file of a name of 20 MB",
+        lambda folder: idx(images=b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 20_000_000)(folder),
+        IDX[0],
+    ),
     data("IDX labels that are a bomb", idx(labels=zeros(HUGE, header(10))), IDX[1], "too long"),
     data("an IDX file of other numbers", idx(images=header(1, 1, 1, kind=0x0E) + bytes(8)), IDX[0], "float64"),
     data("an IDX file of 255 axes", idx(images=b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"\0"), IDX[0], "255 axes"),
@@ -166,8 +226,30 @@ CASES = [
     data("an npz bomb", archive(bomb), "data.npz", "declares"),
     data(
         "an npz bomb below any limit",
-        archive(lambda: npz({"x_train": shaped((255 * 2**18, 2, 2), rest=bytes(255 * 2**20))})),
+        archive(lambda: hollow_npz((BELOW // 1024, 32, 32))),
         "data.npz",
+        "1 labels for",
+    ),
+    data(
+        "an npz of doubles below any limit",
+        archive(lambda: hollow_npz((BELOW // 4096, 32, 32), "'<f8'", 8)),
+        "data.npz",
+        "1 labels for",
+    ),
+    data(
+        "an npz of many labels below any limit",
+        archive(lambda: hollow_npz((BELOW // 12, 1), labels=BELOW // 12)),
+        code=OK,
+    ),
+    data(
+        "an npz of labels that become larger",
+        archive(lambda: hollow_npz((BELOW // 2, 1), labels=BELOW // 2)),
+        "declares",
+    ),
+    data(
+        "an npz of short floats that become longer",
+        archive(lambda: hollow_npz((BELOW // 8, 4), "'<f2'", 2)),
+        "declares",
     ),
     data("an npz of objects", archive(lambda: npz({"x_train": np.array([Evil()], object)})), "data.npz", "x_train"),
     data(
@@ -255,8 +337,32 @@ CASES = [
     ),
     data(
         "an npy bomb below any limit",
-        files({f"{c}.npy.gz": zeros(240 * 2**20, shaped((240 * 2**17, 2, 2, 2))) for c in "ab"}),
+        lambda folder: packed_volumes(["a"], BELOW)(folder),
+        "to test on",
+    ),
+    data(
+        "npy files below any limit together",
+        lambda folder: packed_volumes([f"{split}/{c}" for split in ("train", "test") for c in "ab"], BELOW // 4)(
+            folder
+        ),
+        code=OK,
+    ),
+    data(
+        "npy files of doubles below any limit together",
+        lambda folder: packed_volumes(["train/a", "test/a"], BELOW, "'<f8'", 8)(folder),
+        code=OK,
+    ),
+    data(
+        "npy files that are a bomb together",
+        lambda folder: packed_volumes([f"{split}/{c}" for split in ("train", "test") for c in "abcd"], BELOW)(folder),
         "a.npy.gz",
+        "other files",
+    ),
+    data(
+        "npy samples that are a bomb together",
+        lambda folder: packed_volumes([f"{c}/{i}" for c in "ab" for i in range(6)], BELOW)(folder),
+        "0.npy.gz",
+        "other files",
     ),
     data("npy files that differ", volumes(npy(np.zeros((3, 3, 3), np.uint8))), "npy"),
 ]

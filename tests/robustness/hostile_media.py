@@ -6,7 +6,8 @@ import struct
 import zlib
 
 import numpy as np
-from hostile import FIFO, OK, data, files, linked, made
+from hostile import DATA, FIFO, OK, Case, bytes_of, data, files, linked, made
+from hostile_checkpoints import good, packed
 from PIL import Image
 
 
@@ -28,6 +29,12 @@ def png(width, height, rows, *extra, depth=8, colour=2, interlaced=0):
         b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     )
     return start + b"".join(extra) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def flat(width, height, depth=8, colour=2, extra=()):
+    """A PNG of zeros, of any kind."""
+    bits = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] * depth
+    return png(width, height, plain(1 + width * bits // 8, height, 1), *extra, depth=depth, colour=colour)
 
 
 def plain(width, height, channels=3):
@@ -53,6 +60,48 @@ def wav(frames=b"\0" * 64, channels=1, rate=8000, bits=16, kind=1, length=None, 
     start = struct.pack("<4sIHHIIHH", b"fmt ", 16, kind, channels, rate, rate * frame % 2**32, frame % 2**16, bits)
     body = start + extra + struct.pack("<4sI", b"data", len(frames) if length is None else length) + frames
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+def among(content, suffix="png", count=4):
+    """Several of a picture among good ones, in the training split, none of them the first."""
+
+    def make(folder):
+        splits = [f"{split}/{kind}" for split in ("train", "test") for kind in ("cat", "dog")]
+        good = {f"{of}/{i}.png": SMALL for of in splits for i in range(2)}
+        files(good | dict.fromkeys([f"train/dog/{i}.{suffix}" for i in range(2, 2 + count)], content()))(folder)
+
+    return make
+
+
+def jpeg(mode, side, **options):
+    return lambda: saved(Image.new(mode, (side, side)), "JPEG", **options)
+
+
+def led(start):
+    """A JPEG whose segments begin with others."""
+    good = saved(Image.new("RGB", (4, 4)), "JPEG")
+    return lambda: good[:2] + start() + good[2:]
+
+
+def segment(kind, content):
+    return b"\xff" + bytes([kind]) + struct.pack(">H", 2 + len(content)) + content
+
+
+def bmp(width, height, rows, kind=1, bits=8):
+    """A BMP file, of run-length encoded rows if nothing else is said."""
+    sizes = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, kind, len(rows), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1078 + len(rows), 0, 0, 1078) + sizes + bytes(1024) + rows
+
+
+def shown(name, content, *says, code=DATA):
+    """A picture that is to be predicted by a network of a few numbers."""
+    return Case(f"predict: {name}", lambda folder: predicted(folder, content()), code, says)
+
+
+def predicted(folder, content):
+    (folder / "x").write_bytes(content)
+    bytes_of(folder, "net.safetensors", packed(good()[0].encode(), good()[1]))
+    return ["predict", "--run", "net.safetensors", "x"]
 
 
 def sounds(content, name="yes/0.wav"):
@@ -117,6 +166,68 @@ CASES = [
         "data",
         "size of the first",
     ),
+    data("grey pictures of 8,000 pixels a side", among(lambda: flat(8000, 8000, colour=0)), "2.png", "declares"),
+    data("pictures of 8,000 bits a side", among(lambda: flat(8000, 8000, depth=1, colour=0)), "2.png", "declares"),
+    data(
+        "pictures of 8,000 colours of a palette a side",
+        among(lambda: flat(8000, 8000, colour=3, extra=[chunk(b"PLTE", bytes(768))])),
+        "2.png",
+        "declares",
+    ),
+    data("grey pictures below any limit", among(lambda: flat(6800, 6800, colour=0)), code=OK),
+    data("pictures of bits below any limit", among(lambda: flat(6800, 6800, depth=1, colour=0)), code=OK),
+    data("pictures in colour below any limit", among(lambda: flat(4800, 4800), count=3), code=OK),
+    data(
+        "pictures of 16-bit grey below any limit", among(lambda: flat(5500, 5500, depth=16, colour=0), count=2), code=OK
+    ),
+    data("CMYK pictures of several scans", among(jpeg("CMYK", 5700, progressive=True), "jpg"), "2.jpg", "declares"),
+    data("pictures of several scans", among(jpeg("RGB", 5700, progressive=True), "jpg"), "2.jpg", "declares"),
+    data("pictures of several scans below any limit", among(jpeg("RGB", 3500, progressive=True), "jpg", 2), code=OK),
+    data("a JPEG that begins with 10 MB of fill", pets(made(led(lambda: b"\xff" * 10**7)), "cat/z.jpg"), "z.jpg"),
+    data(
+        "a JPEG of 10,000 segments of EXIF",
+        pets(made(led(lambda: segment(0xE1, b"Exif\0\0" + bytes(1000)) * 10_000)), "cat/z.jpg"),
+        "z.jpg",
+        "EXIF",
+    ),
+    data(
+        "a JPEG of 500,000 comments",
+        pets(made(led(lambda: segment(0xFE, b"") * 500_000)), "cat/z.jpg"),
+        "z.jpg",
+        "segments",
+    ),
+    data("a JPEG that begins with stray bytes", pets(made(led(lambda: b"\xff\0" * 10**6)), "cat/z.jpg"), "z.jpg"),
+    *(
+        data(
+            f"a PNG of 300,000 empty chunks {kind.decode()}",
+            pets(made(lambda kind=kind: png(4, 4, plain(4, 4), chunk(kind, b"") * 300_000)), "cat/z.png"),
+            "z.png",
+            "chunks",
+        )
+        for kind in (b"prVt", b"IDAT")
+    ),
+    data(
+        "a PNG of 300,000 empty chunks behind its rows",
+        pets(made(lambda: png(4, 4, plain(4, 4))[:-12] + chunk(b"prVt", b"") * 300_000 + chunk(b"IEND", b""))),
+        "0.png",
+        "chunks",
+    ),
+    shown("2 million comments in a PBM", lambda: b"P1 8 8\n" + b"#\n" * 2_200_000, "words"),
+    shown("half a million comments in a PBM", lambda: b"P1 8 8\n" + b"#\n" * 500_000, "1000 comments"),
+    shown("a PPM of 8 MB of spaces", lambda: b"P6" + b" " * 8_000_000, "header"),
+    shown("a PPM of 8 MB of comments", lambda: b"P6 " + b"#\n" * 4_000_000, "header"),
+    shown("a PGM of 101 greys", lambda: b"P5 3000 3000 100\n" + bytes(9_000_000), "convert it"),
+    shown("a BMP of a line of 60 million", lambda: bmp(60_000_000, 1, b"\1\1\0\0\0\0"), "declares"),
+    shown("a BMP of a line of 15 million", lambda: bmp(15_000_000, 1, b"\1\1\0\0\0\0"), "run-length"),
+    shown("a WEBP without losses", lambda: saved(Image.new("RGB", (5700, 5700)), "WEBP", lossless=True), "declares"),
+    data(
+        "small pictures blown up by the first, below any limit",
+        lambda folder: files(
+            {f"{split}/{kind}/0.png": SMALL for split in ("train", "test") for kind in ("cat", "dog")}
+            | {"train/cat/0.png": flat(2800, 2800)}
+        )(folder),
+        code=OK,
+    ),
     data("a GIF for a PNG", pets(saved(Image.new("L", (4, 4)), "GIF")), "0.png", "not a JPEG or PNG"),
     data(
         "PostScript for a PNG",
@@ -161,6 +272,17 @@ CASES = [
         sounds(wav(np.full(16, np.inf, "<f4").tobytes(), bits=32, kind=3)),
         "0.wav",
         "not finite",
+    ),
+    data(
+        "a WAV file of two channels whose sum is infinite",
+        files(
+            {
+                f"{kind}/{i}.wav": wav(np.full(32, 3e38, "<f4").tobytes(), channels=1 + i // 2, bits=32, kind=3)
+                for kind in ("no", "yes")
+                for i in range(3)
+            }
+        ),
+        code=OK,
     ),
     data("a WAV file of no frames", sounds(wav(b"")), "0.wav"),
     data("a WAV file of a format of 4 GB", sounds(wav()[:16] + b"\xff\xff\xff\xff" + wav()[20:]), "0.wav"),
