@@ -14,10 +14,9 @@ from cnncli.errors import DataError, printable
 MOST_SCANS = 30  # over a progressive JPEG; encoders make about 10, and each takes as long as a picture does
 SCAN, MOST_HEAD = b"\xff\xda", 2**26  # how each begins; the bytes of a file in which they are counted
 MOST_SEGMENTS = 4000  # before the first scan of a JPEG; depth maps of telephones take some hundreds
-MOST_EXIF = 16  # of them; their contents are joined one by one. The standard has one
+MOST_PARSED = 64  # of them that Pillow goes through or joins: EXIF and Photoshop's data, tables, sizes. Most have 5
 MOST_LOOSE = 2**16  # bytes between segments, or of the header of a PPM
-EXIF, END = 0xE1, 0xD9
-SCAN_MARKER = SCAN[1]
+EXIF, PHOTOSHOP, TABLE, SIZES = 0xE1, 0xED, 0xDB, range(0xC0, 0xD0)
 NOT_FILL = re.compile(rb"[^\xff]")
 MOST_CHUNKS, CHUNK = 1000, 1024  # of a PNG, besides one for so many bytes; libpng writes 8 KiB in each
 SLOW = {  # what Pillow decodes in Python, and up to how many bytes and pixels of it take less than half a second
@@ -72,21 +71,25 @@ def _jpeg(path: Path, content: bytes) -> int:
     scans = content.count(SCAN)
     if scans > MOST_SCANS:
         raise _busy(path, f"goes over its picture {scans} times")
-    place, segments, exif, loose = 2, 0, 0, 0
+    place, segments, parsed, loose = 2, 0, 0, 0
     while (start := content.find(b"\xff", place)) >= 0 and (found := NOT_FILL.search(content, start)):
         marker, behind = content[found.start()], found.end()
         loose += found.start() - place - 1
         place = behind
         if MARKER.get(0xFF00 | marker, (0, 0, None))[2]:  # otherwise Pillow goes on behind it, as if it had no content
             segments += 1
-            exif += marker == EXIF and content[behind + 2 : behind + 6] == b"Exif"
-            place += int.from_bytes(content[behind : behind + 2])
+            exif = marker == EXIF and content[behind + 2 : behind + 6] == b"Exif"
+            parsed += exif or marker in (PHOTOSHOP, TABLE, *SIZES)
+            place += max(2, int.from_bytes(content[behind : behind + 2]))
         else:
             loose += 2
-        if segments > MOST_SEGMENTS or exif > MOST_EXIF or loose > MOST_LOOSE:
-            raise _busy(path, f"{segments} segments, {exif} of EXIF, and {loose} bytes between them are at its start")
-        if marker == SCAN_MARKER:
+        if segments > MOST_SEGMENTS or parsed > MOST_PARSED or loose > MOST_LOOSE:
+            what = f"{segments} segments, {parsed} of metadata and tables, and {loose} bytes between them"
+            raise _busy(path, f"{what} are at its start")
+        if marker == SCAN[1]:
             return content[behind + 2] if behind + 2 < len(content) else 0
+    if len(content) == MOST_HEAD:
+        raise _busy(path, f"no picture is in its first {MOST_HEAD} bytes")
     return 0
 
 

@@ -188,7 +188,27 @@ CASES = [
         "a JPEG of 10,000 segments of EXIF",
         pets(made(led(lambda: segment(0xE1, b"Exif\0\0" + bytes(1000)) * 10_000)), "cat/z.jpg"),
         "z.jpg",
-        "EXIF",
+        "metadata",
+    ),
+    data(
+        "a JPEG of Photoshop's data without content",
+        pets(
+            made(led(lambda: segment(0xED, b"Photoshop 3.0\0" + b"8BIM" + (bytes(8) + b"8BIM") * 5000) * 300)),
+            "cat/z.jpg",
+        ),
+        "z.jpg",
+        "metadata",
+    ),
+    data(
+        "a JPEG of tables and sizes without end",
+        pets(made(led(lambda: segment(0xDB, bytes(65 * 1000)) * 300)), "cat/z.jpg"),
+        "z.jpg",
+        "tables",
+    ),
+    data(
+        "a JPEG of as many tables as are read",
+        pets(made(led(lambda: segment(0xDB, bytes(65 * 1000)) * 50)), "cat/z.jpg"),
+        code=OK,
     ),
     data(
         "a JPEG of 500,000 comments",
