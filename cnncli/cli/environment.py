@@ -13,7 +13,7 @@ NO_LAYER = "No threading layer could be loaded"  # how its ValueError begins, wi
 
 def check() -> None:
     """Raise SpecificationError where a variable cannot be used, of those that Numba takes without a look."""
-    count = os.environ.get("NUMBA_NUM_THREADS", "1")
+    count = os.environ.get("NUMBA_NUM_THREADS", "").strip() or "1"
     if not re.fullmatch(r"[0-9]{1,4}", count) or not 1 <= int(count) <= 1024:
         raise SpecificationError(_told("NUMBA_NUM_THREADS", "a number of threads, 1 to 1024"))
     if os.environ.get("NUMBA_THREADING_LAYER", LAYERS[0]).lower() not in LAYERS:

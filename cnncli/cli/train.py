@@ -55,8 +55,7 @@ def command(resume, other_versions, threads, max_memory, as_json, quiet, verbose
       cnncli train --model my.yaml --lr 0.05 --set train.schedule=cosine
       cnncli train --resume runs/lenet-digits-1
     """
-    unset = None, (), False
-    unwanted = [option for name, option in NOT_WITH_RESUME.items() if not any(given[name] is no for no in unset)]
+    unwanted = [option for name, option in NOT_WITH_RESUME.items() if _is_given(given[name])]
     if resume and unwanted:
         raise click.UsageError(f"--resume goes on as the run began: {unwanted[0]} cannot change it")
     if other_versions and not resume:
@@ -73,19 +72,7 @@ def command(resume, other_versions, threads, max_memory, as_json, quiet, verbose
             return session.resume(
                 resume, listener, threads, max_memory, **where, other_versions=other_versions, stop=stop
             )
-        changes = [f"{key}={given[name]}" for name, key in OVERRIDES.items() if given[name] is not None]
-        request = session.Request(
-            model=given["model"],
-            dataset=given["dataset"] or "digits",
-            data_dir=given["data_dir"],
-            out=given["out"],
-            changes=(*given["overrides"], *changes),
-            lr=given["lr"],
-            shuffle=not given["no_shuffle"],
-            threads=threads,
-            max_memory=max_memory,
-        )
-        return session.start(request, listener, stop)
+        return session.start(_request(given, threads, max_memory), listener, stop)
 
     listener = Progress(quiet, verbose)
     try:
@@ -96,6 +83,27 @@ def command(resume, other_versions, threads, max_memory, as_json, quiet, verbose
         options.print_json(result)
     else:
         print_result(result)
+
+
+def _is_given(value) -> bool:
+    return value is not None and value is not False and value != ()  # 0 is given
+
+
+def _request(given: dict, threads: int | None, max_memory: int | None):
+    from cnncli.training.session import Request
+
+    changes = [f"{key}={given[name]}" for name, key in OVERRIDES.items() if given[name] is not None]
+    return Request(
+        model=given["model"],
+        dataset=given["dataset"] or "digits",
+        data_dir=given["data_dir"],
+        out=given["out"],
+        changes=(*given["overrides"], *changes),
+        lr=given["lr"],
+        shuffle=not given["no_shuffle"],
+        threads=threads,
+        max_memory=max_memory,
+    )
 
 
 def _until_stopped(train) -> dict:

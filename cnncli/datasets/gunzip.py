@@ -30,6 +30,14 @@ class Gunzip:
         self.packed = b""  # read and not yet unpacked
 
     def read(self, count: int) -> bytes:
+        """So many bytes, fewer at the end."""
+        parts = []
+        while data := self._some(count):
+            parts.append(data)
+            count -= len(data)
+        return b"".join(parts)
+
+    def _some(self, count: int) -> bytes:
         """At least one byte and at most `count`, none at the end."""
         while count and (self.member or self._next()):
             self.packed = self.packed or self.file.read(PART)
@@ -46,7 +54,7 @@ class Gunzip:
         return b""
 
     def readinto(self, view: memoryview) -> int:
-        data = self.read(len(view))
+        data = self._some(len(view))
         view[: len(data)] = data
         return len(data)
 

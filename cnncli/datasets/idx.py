@@ -135,10 +135,9 @@ def load_folder(files: list[Path], name: str, source: str, classes: tuple[str, .
 
     Raises DataError where a file is damaged, or where images, labels and classes do not fit together.
     """
-    counts, sizes = zip(
-        *(declared(*of) for of in zip(files, (3, 1, 3, 1), (1, LABEL, 1, LABEL), strict=True)), strict=True
-    )
-    refuse_bombs(sizes)
+    found = [declared(path, *of) for path, of in zip(files, 2 * [(3, 1), (1, LABEL)], strict=True)]
+    counts = [count for count, _ in found]
+    refuse_bombs([size for _, size in found])
     splits = []
     for images_path, labels_path, count in ((*files[:2], counts[1]), (*files[2:], counts[3])):
         images = read_idx(images_path, axes=3)

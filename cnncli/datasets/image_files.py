@@ -12,12 +12,13 @@ from typing import BinaryIO
 from cnncli.errors import DataError, printable
 
 MOST_SCANS = 30  # over a progressive JPEG; encoders make about 10, and each takes as long as a picture does
-SCAN, MOST_HEAD = b"\xff\xda", 2**26  # how each begins; the bytes of a file in which they are counted
+MOST_HEAD = 2**26  # the bytes of a file in which they are counted
 MOST_SEGMENTS = 4000  # before the first scan of a JPEG; depth maps of telephones take some hundreds
 MOST_PARSED = 64  # of them that Pillow goes through or joins: EXIF and Photoshop's data, tables, sizes. Most have 5
 MOST_LOOSE = 2**16  # bytes between segments, or of the header of a PPM
-EXIF, PHOTOSHOP, TABLE, SIZES = 0xE1, 0xED, 0xDB, range(0xC0, 0xD0)
+EXIF, PHOTOSHOP, TABLE, SIZES, SCAN, END = 0xE1, 0xED, 0xDB, range(0xC0, 0xD0), 0xDA, 0xD9
 NOT_FILL = re.compile(rb"[^\xff]")
+BEHIND_NUMBERS = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # a scan goes on behind a zero and a restart
 MOST_CHUNKS, CHUNK = 1000, 1024  # of a PNG, besides one for so many bytes; libpng writes 8 KiB in each
 SLOW = {  # what Pillow decodes in Python, and up to how many bytes and pixels of it take less than half a second
     "ppm": ("numbers that are neither of 8 nor of 16 bits", 2**20),
@@ -68,10 +69,7 @@ def _busy(path: Path, what: str) -> DataError:
 def _jpeg(path: Path, content: bytes) -> int:
     from PIL.JpegImagePlugin import MARKER
 
-    scans = content.count(SCAN)
-    if scans > MOST_SCANS:
-        raise _busy(path, f"goes over its picture {scans} times")
-    place, segments, parsed, loose = 2, 0, 0, 0
+    place, planes, scans, segments, parsed, loose = 2, 0, 0, 0, 0, 0
     while (start := content.find(b"\xff", place)) >= 0 and (found := NOT_FILL.search(content, start)):
         marker, behind = content[found.start()], found.end()
         loose += found.start() - place - 1
@@ -83,14 +81,21 @@ def _jpeg(path: Path, content: bytes) -> int:
             place += max(2, int.from_bytes(content[behind : behind + 2]))
         else:
             loose += 2
-        if segments > MOST_SEGMENTS or parsed > MOST_PARSED or loose > MOST_LOOSE:
+        if not scans and (segments > MOST_SEGMENTS or parsed > MOST_PARSED or loose > MOST_LOOSE):
             what = f"{segments} segments, {parsed} of metadata and tables, and {loose} bytes between them"
             raise _busy(path, f"{what} are at its start")
-        if marker == SCAN[1]:
-            return content[behind + 2] if behind + 2 < len(content) else 0
-    if len(content) == MOST_HEAD:
+        if marker == SCAN:
+            scans += 1
+            planes = planes or int.from_bytes(content[behind + 2 : behind + 3])
+            if scans > MOST_SCANS:
+                raise _busy(path, f"goes over its picture {scans} times")
+            numbers = BEHIND_NUMBERS.search(content, place)
+            place = numbers.start() if numbers else len(content)
+        elif marker == END:
+            return planes
+    if len(content) == MOST_HEAD and not scans:
         raise _busy(path, f"no picture is in its first {MOST_HEAD} bytes")
-    return 0
+    return planes
 
 
 def _png(path: Path, file: BinaryIO) -> None:

@@ -21,7 +21,7 @@ PICTURES = (*FORMATS, "BMP", "GIF", "PPM", "WEBP")  # of Pillow's others one run
 GREYS = ("1", "L", "LA", "I;16", "I")
 # Bytes of a pixel while it is decoded and converted; of the modes that are not here 8, four as stored and four as RGB.
 TAKEN = {"1": 2, "L": 2, "I;16": 3, "RGB": 4, "LA": 5, "P": 5, "I": 5}
-TAKEN_BY_WEBP = 18  # its decoder holds the picture four times
+TAKEN_BY_WEBP = 8  # its decoder takes 18 for a moment: of the largest picture that is not refused for it, 216 MiB
 COEFFICIENT = 2  # bytes, which a JPEG of several scans takes for each number of the picture
 BELIEVED = 30  # times the size of its file: photographs take 10 to 25 times theirs
 STRIP = 64  # rows of 16-bit grey that are made 8-bit at a time

@@ -50,7 +50,8 @@ class Watch:
         """Watch this connection, in place of the one before, until the context is left."""
         self._left.set()
         self._left = threading.Event()
-        twin = socket.socket(fileno=os.dup(connection.fileno()))  # urllib3 forgets its own before the body is read
+        # urllib3 forgets its own before the body is read
+        twin = socket.fromfd(connection.fileno(), connection.family, connection.type)
         threading.Thread(target=self._look, args=(twin, self._left), daemon=True).start()
 
     def _look(self, twin: socket.socket, left: threading.Event) -> None:

@@ -80,7 +80,7 @@ def _start():
 
 @contextmanager
 def _held():
-    """Ctrl-C waits until the end, and for ever in a process that is started inside."""
+    """A process that is started inside never hears of Ctrl-C; this thread does at the end."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -36,6 +36,8 @@ class _Cache(caching.FunctionCache):
     def load_overload(self, signature, context):
         try:
             return super().load_overload(signature, context)
+        except (OSError, MemoryError):  # the file may be whole
+            return None
         except Exception:  # pickle and numba fail in any way on a file that was cut short
             _attempt(self.flush)  # else what is compiled in its place could not be kept
             return None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, then renamed."""
+"""Files that outlast a crash: written beside their place, flushed and renamed; or added to, and flushed."""
 
 import contextlib
 import errno
@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 CHUNK = 2**20  # bytes that are copied at a time
 NOT_A_FILE = errno.ELOOP, errno.EISDIR, errno.ENXIO  # what opening a link, a folder and a FIFO without readers gives
@@ -53,7 +54,7 @@ def same_file(path: Path, name: Path) -> None:
             raise
         except OSError:  # not every file system has links
             with open(path, "rb") as file:
-                write_atomically(name, iter(partial(file.read, CHUNK), b""))
+                _copy(file, name)
             return
         try:
             os.replace(temporary, name)
@@ -63,23 +64,36 @@ def same_file(path: Path, name: Path) -> None:
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open a file of a run's folder for writing, made where there is none; returns the descriptor.
+    """Open a file of a run's folder, made where there is none; returns the descriptor.
 
-    Raises OSError, whose file name is `path`, for a link, through which a file elsewhere would be written, and for what
-    is no file: a FIFO would block for ever.
+    Raises OSError, whose file name is `path`, for a symbolic link, through which a file elsewhere would be written, and
+    for what is no file: a FIFO would block for ever.
     """
-    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         handle = os.open(path, flags | os.O_CREAT | careful, 0o644)
     except OSError as error:
         if error.errno in NOT_A_FILE:
             raise OSError(errno.EINVAL, FOREIGN, str(path)) from None
         raise
-    about = os.fstat(handle)
-    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, FOREIGN, str(path))
     return handle
+
+
+def _open_alone(path: Path) -> int:
+    """Open a file of a run's folder for writing. Other names of it, as a backup by links has, keep what is in it."""
+    handle = open_own(path, os.O_RDWR)
+    if os.fstat(handle).st_nlink > 1:
+        with os.fdopen(handle, "rb") as file:
+            _copy(file, path)
+        handle = open_own(path, os.O_RDWR)
+    return handle
+
+
+def _copy(file: BinaryIO, path: Path) -> None:
+    write_atomically(path, iter(partial(file.read, CHUNK), b""))
 
 
 def put(path: Path, offset: int, data: bytes) -> int:
@@ -89,7 +103,7 @@ def put(path: Path, offset: int, data: bytes) -> int:
     whose file name is `path`: then the file ends at the offset, as far as the disk lets it.
     """
     with naming(path):
-        handle = open_own(path, os.O_WRONLY)
+        handle = _open_alone(path)
         try:
             offset = min(offset, os.fstat(handle).st_size)
             os.ftruncate(handle, offset)

@@ -184,9 +184,8 @@ class Run:
     def _end_epoch(self, epoch: int, seconds: float, steps: int, each: Callable[[], None]) -> dict:
         """Evaluate, calling `each` after each batch, write a line of metrics, keep the best; returns the line."""
         p, tally = self.progress, self.progress.tally
-        evaluation = evaluate(
-            self.network, self.test_feeder, self.dataset.classes, self.batch_size, each, self.network.task == PIXELS
-        )
+        by_class = self.network.task == PIXELS
+        evaluation = evaluate(self.network, self.test_feeder, self.dataset.classes, self.batch_size, each, by_class)
         test = evaluation.tally
         if not math.isfinite(test.loss):
             raise self._diverged(f"the test loss became {test.loss} after step {p.step}", evaluation.not_finite)
@@ -236,7 +235,8 @@ class Run:
                 runs.keep_older(self.folder, self._saved_step)
             checkpoint.write(self.folder / name, now, self.optimizer.slots)
             self._saved_at, self._saved_step = time.monotonic(), p.step
-            runs.forget_older(self.folder, self.options.keep - 1)
+            if self.options.keep > 1:
+                runs.forget_older(self.folder, self.options.keep - 1)
 
     @contextmanager
     def _writing(self):

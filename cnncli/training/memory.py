@@ -31,7 +31,8 @@ def check_use(path: Path, found: Network, batch: int, classes: int = 0) -> None:
     layers = Counter({node: batch * size for node, size in network.activations(found.nodes, False).items()})
     layers["output"] += CONFUSION * classes**2
     if refused := _refused(layers, 0, available(), "available"):
-        raise CheckpointError(f"{printable(path)}: in batches of {batch} its network {refused}")
+        advice = ": try a smaller --batch-size" if batch > 1 else ""
+        raise CheckpointError(f"{printable(path)}: in batches of {batch} its network {refused}{advice}")
 
 
 def _refused(layers: Counter[str], held: int, room: float, limit: str) -> str | None:

@@ -105,14 +105,14 @@ class Evaluation:
 
 
 def evaluate(
-    network, feeder, classes: tuple[str, ...], batch_size: int, each=lambda: None, confused: bool = True
+    network, feeder, classes: tuple[str, ...], batch_size: int, each=lambda: None, by_class: bool = True
 ) -> Evaluation:
     """Run a network over a whole split in its order. `each` is called after each batch.
 
-    Without `confused` nothing is counted by class, which takes the square of their number: 800 MB for 10,000 outputs.
+    Without `by_class` nothing is counted by class, which takes the square of their number: 800 MB for 10,000 outputs.
     """
     tally, outputs, not_finite = Tally(), network.output.channels, None
-    size = max(outputs, len(classes)) if confused and network.task != INPUT else 0
+    size = max(outputs, len(classes)) if by_class and network.task != INPUT else 0
     confusion = np.zeros((size, size), np.int64)
     for start in range(0, len(feeder), batch_size):
         samples = np.arange(start, min(start + batch_size, len(feeder)))

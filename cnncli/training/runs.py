@@ -28,7 +28,7 @@ BEST, LAST, MODEL, RUN, METRICS = "best.safetensors", "last.safetensors", "model
 OLDER = "step-*.safetensors"
 LOCK = ".lock"
 LONGEST_LINE = 2**16  # bytes, of metrics
-WRITTEN = BEST, LAST, OLDER, MODEL, RUN
+WRITTEN = BEST, LAST, OLDER, MODEL, RUN, METRICS
 
 
 @contextlib.contextmanager
@@ -121,8 +121,9 @@ def _lock(folder: Path, handle: int) -> None:
         locked = lock(handle, wait=False)
     except BlockingIOError:
         holder = os.read(handle, 20).decode(errors="replace")
-        raise CnncliError(f"{folder}: process {holder} is training in it: wait for it, or stop it first") from None
-    if locked:
+        who = f"process {holder}" if holder.isdecimal() else "another process"
+        raise CnncliError(f"{folder}: {who} is training in it: wait for it, or stop it first") from None
+    if locked and os.fstat(handle).st_nlink == 1:  # else it is also a file elsewhere, as in a backup by links
         with naming(folder / LOCK):
             os.ftruncate(handle, 0)
             os.write(handle, str(os.getpid()).encode())
@@ -159,11 +160,12 @@ def forget_after(folder: Path, offset: int) -> int:
     path = folder / METRICS
     if not path.is_symlink() and not path.exists():
         return 0
-    with os.fdopen(open_own(path, os.O_RDWR), "rb") as file:
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        start = max(0, min(offset, size) - LONGEST_LINE)
+        offset = min(offset, size)  # somebody may have shortened the file
+        start = max(0, offset - LONGEST_LINE)
         file.seek(start)
-        found = file.read(offset - start).rfind(b"\n") + 1  # before the offset where somebody has shortened the file
+        found = file.read(offset - start).rfind(b"\n") + 1
     end = start + found if found else 0
     if end < size:
         put(path, end, b"")
@@ -183,11 +185,12 @@ def forget_older(folder: Path, count: int) -> None:
 
 
 def go_back_to(path: Path) -> None:
-    """Let a checkpoint that was kept be the last one again, in place of it and of later ones, which are damaged."""
+    """Let a checkpoint that was kept be the last one again. Later ones, which cannot be read, are put aside."""
     folder = path.parent
+    for later in (folder / LAST, *itertools.takewhile(path.__ne__, older_checkpoints(folder))):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(later, later.with_name(f"{later.name}.unreadable"))
     same_file(path, folder / LAST)
-    for later in itertools.takewhile(path.__ne__, older_checkpoints(folder)):
-        later.unlink(missing_ok=True)
 
 
 def resumable(folder: Path) -> list[Path]:

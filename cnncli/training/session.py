@@ -112,7 +112,7 @@ def _where(dataset: str | None, data_dir: Path | None) -> dict[str, str | None]:
     if dataset is not None:
         path = Path(os.path.expanduser(dataset))
         found = {"dataset": datasets.known(dataset) or str(path.resolve()), "data_dir": None}
-    return found | ({"data_dir": str(data_dir.resolve())} if data_dir else {})
+    return found | ({"data_dir": str(Path(os.path.expanduser(data_dir)).resolve())} if data_dir else {})
 
 
 def _last_readable(folder: Path, listener: Listener) -> tuple[Path, Checkpoint]:
@@ -124,8 +124,8 @@ def _last_readable(folder: Path, listener: Listener) -> tuple[Path, Checkpoint]:
         except CheckpointError as error:
             first = first or error
         else:
-            if first:
-                listener.warned(f"{first}; going on from {path}")
+            if path != folder / runs.LAST:
+                listener.warned(f"{first or f'{folder / runs.LAST}: is not there'}; going on from {path}")
             return path, found
     raise first
 

@@ -262,12 +262,31 @@ def test_a_damaged_checkpoint_is_one_line_or_the_one_before(run, mistake):
     kept = runs.resumable(Path("run"))
     assert [path.name for path in kept] == ["last.safetensors", "step-2.safetensors", "step-1.safetensors"]
     assert [checkpoint.read(path).progress.step for path in kept] == [3, 2, 1]
+    assert Path("run/last.safetensors.unreadable").read_bytes() == damaged
     tensors = [checkpoint.unpack(data) for data in (wanted, last.read_bytes())]
     assert {k: t.tobytes() for k, t in tensors[0].items()} == {k: t.tobytes() for k, t in tensors[1].items()}
     found = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[-1])
     assert {k: v for k, v in found.items() if "second" not in k} == {
         k: v for k, v in expected.items() if "second" not in k
     }
+
+
+def test_a_last_checkpoint_that_is_not_there(run):
+    three_steps(run, "--set", "train.keep=2")
+    last = Path("run/last.safetensors")
+    wanted = last.read_bytes()
+    last.unlink()
+    ended = run("train", "--resume", "run")
+    assert ended.code == 0
+    assert "warning: run/last.safetensors: is not there; going on from run/step-2.safetensors" in ended.err
+    assert checkpoint.unpack(last.read_bytes()).keys() == checkpoint.unpack(wanted).keys()
+    assert checkpoint.read(last).progress.step == 3
+
+
+def test_a_home_in_the_folder_of_data(run, monkeypatch, files):
+    monkeypatch.setenv("HOME", str(files))
+    assert run("train", "--model", "small.yaml", "--data-dir", "~/data", "--epochs", "0", "--out", "run").code == 0
+    assert checkpoint.read(Path("run/last.safetensors")).progress.given.data_dir == str(files / "data")
 
 
 HUGE = MODEL.replace("dense: 10", "dense: 65536").replace("size: [8, 8]", "size: [65536, 65536]")

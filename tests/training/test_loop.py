@@ -201,6 +201,14 @@ def test_minutes_between_checkpoints_count_from_the_last_of_that_name(tmp_path, 
     assert max(b - a for a, b in itertools.pairwise(steps)) <= 4
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_older_checkpoints_are_removed_only_where_some_are_kept(tmp_path, digits, keep):
+    (tmp_path / "step-1.safetensors").write_bytes(b"somebody's own")
+    new_run(tmp_path, digits, f"train.keep={keep}", "train.save_every=3").train(Listener())
+    own = {path.name for path in tmp_path.glob("step-*")}
+    assert own == ({"step-1.safetensors"} if keep == 1 else {"step-42.safetensors"})
+
+
 @pytest.mark.parametrize("options", [["train.max_steps=1"], ["train.save_every=1"], ["train.epochs=1"]])
 def test_nothing_that_is_not_finite_is_ever_written(tmp_path, digits, options):
     run = new_run(tmp_path, digits, "train.optimizer.adam.lr=1e38", "train.schedule=constant", *options)

@@ -133,16 +133,11 @@ def linked(path):
     path.symlink_to("precious")
 
 
-def linked_hard(path):
-    path.with_name("precious").write_text("precious")
-    path.hardlink_to(path.with_name("precious"))
-
-
 def dangling(path):
     path.symlink_to("elsewhere")
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, linked, linked_hard, dangling])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, linked, dangling])
 def test_nothing_is_written_through_what_somebody_put_into_a_run(tmp_path, make):
     make(tmp_path / runs.METRICS)
     make(tmp_path / runs.LOCK)
@@ -160,12 +155,33 @@ def test_nothing_is_written_through_what_somebody_put_into_a_run(tmp_path, make)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
+def test_a_backup_by_links_keeps_what_it_has(tmp_path):
+    run, backup = tmp_path / "run", tmp_path / "backup"
+    run.mkdir()
+    end = runs.add_metrics(run, 0, {"step": 5})
+    (run / runs.LOCK).write_bytes(b"precious")
+    backup.mkdir()
+    for path in run.iterdir():
+        (backup / path.name).hardlink_to(path)
+    before = {path.name: path.read_bytes() for path in backup.iterdir()}
+    with runs.hold(run):
+        assert runs.forget_after(run, end + 7) == end
+        runs.add_metrics(run, end, {"step": 10})
+        with pytest.raises(CnncliError, match="another process is training in it"), runs.hold(run):
+            pass
+    assert (run / runs.METRICS).read_text() == '{"step": 5}\n{"step": 10}\n'
+    assert {path.name: path.read_bytes() for path in backup.iterdir()} == before
+
+
 def test_huge_files_in_a_run_are_not_read(tmp_path):
     for name in (runs.MODEL, runs.METRICS):
         (tmp_path / name).write_bytes(b"a\nb\n")
         os.truncate(tmp_path / name, 2**40)  # most of it is nowhere on the disk
     with pytest.raises(CheckpointError, match=r"model\.yaml:3: differs"):
         runs.check_model(tmp_path, "a\nb\nc\n")
+    assert runs.forget_after(tmp_path, 2**62) == 0  # zeros are no lines
+    (tmp_path / runs.METRICS).write_bytes(b"a\nb\n")
+    os.truncate(tmp_path / runs.METRICS, 2**40)
     assert runs.forget_after(tmp_path, 4) == 4
     assert (tmp_path / runs.METRICS).read_bytes() == b"a\nb\n"
 
@@ -200,9 +216,15 @@ def test_the_last_checkpoint_may_have_been_taken_away(tmp_path):
     assert not runs.resumable(tmp_path)
 
 
-def test_a_kept_checkpoint_becomes_the_last_in_place_of_damaged_ones(tmp_path):
-    for name in ("step-10", "step-20", "step-30", "last"):
+def test_a_kept_checkpoint_becomes_the_last_and_nothing_is_lost(tmp_path):
+    names = "step-10", "step-20", "step-30", "last"
+    for name in names:
         (tmp_path / f"{name}.safetensors").write_text(name)
     runs.go_back_to(tmp_path / "step-10.safetensors")
     assert [path.name for path in runs.resumable(tmp_path)] == [runs.LAST, "step-10.safetensors"]
+    assert (tmp_path / runs.LAST).read_text() == "step-10"
+    for name in names[1:]:
+        assert (tmp_path / f"{name}.safetensors.unreadable").read_text() == name
+    (tmp_path / runs.LAST).unlink()  # as after a crash between the two steps
+    runs.go_back_to(tmp_path / "step-10.safetensors")
     assert (tmp_path / runs.LAST).read_text() == "step-10"
