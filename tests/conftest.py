@@ -1,10 +1,14 @@
 """What has to be set before numba is imported, on how many threads kernels run, and how hypothesis searches."""
 
 import os
+import signal
 import sys
 
 # results are compared bit for bit between 1 and 4 threads, on machines with fewer cores too
 os.environ["NUMBA_NUM_THREADS"] = "4"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in the background so
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # for the processes that tests interrupt
 
 import pytest
 from hypothesis import settings

@@ -15,6 +15,7 @@ from small import SMALL
 from cnncli.training import checkpoint, runs
 
 MODEL = SMALL.replace("  - max_pool: 2\n", "").replace("batch_size: 50", "batch_size: 20")
+BEGUN = []  # the processes of a test
 LONG = ["train", "--model", "small.yaml", "--epochs", "100000", "--out", "run", "-t", "1"]
 
 
@@ -24,7 +25,11 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(MODEL)
     write_data()
-    return tmp_path
+    yield tmp_path
+    for process in BEGUN:  # also where a test ended early
+        process.kill()
+        process.wait()
+    BEGUN.clear()
 
 
 def write_data(seed=0, name="mine.npz"):
@@ -38,7 +43,8 @@ def begin(*arguments, before="", **options):
     program = f"{before}\nimport sys; from cnncli.cli import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", program, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, **pipes | options)
+    BEGUN.append(subprocess.Popen(command, text=True, **pipes | options))
+    return BEGUN[-1]
 
 
 def wait_for(process, path):
