@@ -20,8 +20,7 @@ MEMBER = 1024
 class Gunzip:
     """The content of all members of an open gzip file, in order, to be read once.
 
-    Reading raises zlib.error where a member is damaged, EOFError where one has no end, and DataError, naming `path`,
-    where there are too many.
+    Reading raises DataError, naming `path`, where a member is damaged or has no end, and where there are too many.
     """
 
     def __init__(self, path: Path, file: BinaryIO):
@@ -42,7 +41,10 @@ class Gunzip:
         while count and (self.member or self._next()):
             self.packed = self.packed or self.file.read(PART)
             ends = not self.packed
-            data = self.member.decompress(self.packed, min(count, CHUNK))
+            try:
+                data = self.member.decompress(self.packed, min(count, CHUNK))
+            except zlib.error as error:
+                raise self._damaged(error) from None
             self.packed = self.member.unconsumed_tail
             if self.member.eof:
                 self.packed, self.member = self.member.unused_data, None
@@ -50,13 +52,16 @@ class Gunzip:
             if data:
                 return data
             if ends and self.member:
-                raise EOFError
+                raise DataError(f"{printable(self.path)}: truncated: its gzip stream has no end")
         return b""
 
     def readinto(self, view: memoryview) -> int:
         data = self._some(len(view))
         view[: len(data)] = data
         return len(data)
+
+    def _damaged(self, why: object) -> DataError:
+        return DataError(f"{printable(self.path)}: damaged gzip stream: {why}")
 
     def _next(self) -> bool:
         """Go on to the next member, if there is one. Zeros behind a member are padding."""
@@ -69,7 +74,7 @@ class Gunzip:
         if not self.packed:
             return False
         if not self.packed.startswith(MAGIC):
-            raise zlib.error(f"Not a gzipped file ({self.packed[: len(MAGIC)]!r})")
+            raise self._damaged(f"Not a gzipped file ({self.packed[: len(MAGIC)]!r})")
         self.members += 1
         if self.members > MOST_EMPTY + self.given // MEMBER:
             raise DataError(

@@ -7,7 +7,6 @@ import contextlib
 import math
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -53,10 +52,6 @@ def _opened(path: Path, axes: int) -> Iterator[Opened]:
             file.seek(0)
             stream = Gunzip(path, file) if compressed else file
             yield Opened(path, stream, *_read_header(path, stream, axes), stored, compressed)
-    except EOFError:
-        raise DataError(f"{printable(path)}: truncated: its gzip stream has no end") from None
-    except zlib.error as error:
-        raise DataError(f"{printable(path)}: damaged gzip stream: {error}") from None
     except OSError as error:
         raise DataError(f"{printable(path)}: {reason(error)}") from None
 

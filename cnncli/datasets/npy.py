@@ -7,7 +7,6 @@ import contextlib
 import math
 import os
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -89,10 +88,6 @@ def opened(path: Path) -> Iterator[Stored]:
         raise
     except OSError as error:
         raise DataError(f"{printable(path)}: {reason(error)}") from None
-    except EOFError:
-        raise DataError(f"{printable(path)}: truncated: its gzip stream has no end") from None
-    except zlib.error as error:
-        raise DataError(f"{printable(path)}: damaged gzip stream: {error}") from None
     # On damaged headers NumPy, ast and tokenize raise many kinds of exceptions.
     except Exception as error:
         raise DataError(f"{printable(path)}: damaged .npy file: {told(error)}") from None

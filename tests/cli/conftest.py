@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+from small import SMALL
 
 from cnncli.cli import main
 
@@ -44,3 +45,11 @@ def mistake(run):
         return ended.code, ended.err.strip()
 
     return call
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A folder to work in, with a small model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return tmp_path

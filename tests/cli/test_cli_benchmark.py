@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import SMALL
 
 from cnncli.benchmark import machine, peers, suites, workers
 from cnncli.cli import benchmark
@@ -15,14 +14,6 @@ FAKE = Path(__file__).parents[1] / "peers" / "fake_peer.py"
 QUICK = ("--rounds", 2, "--seconds", 0.02, "--threads")
 PARTS = ("forward", "data_gradient", "weight_gradient")
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """A folder to work in, with a small model."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.yaml").write_text(SMALL)
-    return tmp_path
 
 
 @pytest.fixture

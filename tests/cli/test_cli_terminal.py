@@ -21,14 +21,6 @@ SHORT = ["train", "--model", "small.yaml", "--set", "train.max_steps=1", "-t", "
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
-    """A folder to work in, with a small model."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.yaml").write_text(SMALL)
-    return tmp_path
-
-
-@pytest.fixture
 def terminal(monkeypatch):
     """A function that calls another with stdout and stderr on a terminal, and returns what that was sent."""
     monkeypatch.setenv("NO_COLOR", "1")

@@ -19,14 +19,6 @@ from cnncli.resources import bundled
 from cnncli.training.checkpoint import UNSIGNED
 
 
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """A folder to work in, with a small model."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.yaml").write_text(SMALL)
-    return tmp_path
-
-
 def leftovers(folder):
     return sorted(path.name for path in folder.rglob("*") if path.name.endswith(".tmp") or path.name == "runs")
 

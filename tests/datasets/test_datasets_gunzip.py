@@ -1,6 +1,5 @@
 import gzip
 import io
-import zlib
 
 import numpy as np
 import pytest
@@ -39,10 +38,10 @@ def test_zeros_by_the_million_come_out_of_a_few_bytes():
 def test_what_is_damaged_or_has_no_end_is_refused():
     packed = gzip.compress(CONTENT, mtime=0)
     for length in (1, 5, 18, len(packed) // 2, len(packed) - 1):
-        with pytest.raises((EOFError, zlib.error)):
+        with pytest.raises(DataError, match=r"^x\.gz: (truncated|damaged gzip stream): "):
             unpacked(packed[:length], 4096)
     for wrong in (packed + b"text", b"text", packed[:-8] + b"\0\0\0\0" + packed[-4:]):
-        with pytest.raises(zlib.error):
+        with pytest.raises(DataError, match=r"^x\.gz: damaged gzip stream: "):
             unpacked(wrong, 4096)
 
 
